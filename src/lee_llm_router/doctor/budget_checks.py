@@ -1,4 +1,4 @@
-"""Checks of budgets: how much is left of each, and whether they can count what their targets cost."""
+"""Checks of budgets: how much is left of each, and whether they can count the cost of their targets."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from lee_llm_router.telemetry.pricing.settings import budget_in_words
 from lee_llm_router.telemetry.records import target_name
 
 _NO_MONEY = frozenset({"mock", "llama_cpp"})
-"""Types of providers at which nothing is spent."""
+"""Types of providers that cost nothing."""
 
 
 def check_budgets(partial: PartialConfig, config: LLMConfig, budgets: tuple[BudgetState, ...]) -> Iterator[CheckResult]:
-    """Yield what is to be said of `budgets`, those of a router for the configuration."""
+    """Yield findings about `budgets`, those of a router for the configuration."""
     if not budgets:
         return
     for budget in budgets:
@@ -48,18 +48,18 @@ def check_budgets(partial: PartialConfig, config: LLMConfig, budgets: tuple[Budg
 
 
 def _is_free(provider: ProviderConfig) -> bool:
-    """Whether asking costs nothing: a mock, a model in this process, a server on this machine."""
+    """Whether calls cost nothing: a mock, a model in this process, a server on this machine."""
     host = host_of(str(getattr(provider, "base_url", "") or ""))
     return provider.type in _NO_MONEY or bool(host and is_this_machine(host))
 
 
 def pricer_of(config: LLMConfig) -> Pricer:
-    """Return what knows the prices of a configuration, without an application's own price book."""
+    """Return the pricer for a configuration, without an application's own price book."""
     return Pricer(config.pricing, None, _never)
 
 
 def is_priced(pricer: Pricer, name: str, base_url: object, model: str | None) -> bool:
-    """Return whether a price is known of a model of the provider `name`. The price table may be loaded for it."""
+    """Return whether the price of any model of the provider `name` is known. May load the price table."""
     provider, now = pricer.provider(name, base_url), time()
     pending = pricer.look_up(provider, model, at=now)
     if pending is not None:
@@ -68,7 +68,7 @@ def is_priced(pricer: Pricer, name: str, base_url: object, model: str | None) ->
 
 
 def _has_budget(config: LLMConfig, name: str) -> bool:
-    """Whether a budget of `name`, or of the key that it shares with others, is about its attempts."""
+    """Whether a budget of `name`, or of the key that it shares with others, applies to its attempts."""
     key = getattr(config.providers[name], "api_key_env", None)
     return any(
         provider.budget is not None
@@ -78,7 +78,7 @@ def _has_budget(config: LLMConfig, name: str) -> bool:
 
 
 def _path(config: LLMConfig, scope: str) -> KeyPath:
-    """Return where the budget of a scope is written."""
+    """Return where a scope's budget is in the file."""
     kind, _, name = scope.partition(" ")
     if kind == "role":
         return ("roles", name, "budget")
@@ -92,4 +92,4 @@ def _path(config: LLMConfig, scope: str) -> KeyPath:
 
 
 def _never(*_: Any) -> None:
-    """Stand for what calls a price book; there is none."""
+    """Stand in for the function that calls a price book; there is none."""

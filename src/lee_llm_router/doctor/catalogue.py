@@ -1,7 +1,7 @@
-"""The one table of the doctor's checks: `catalogue.json`. Each row has an id that stays, a cause and a cure.
+"""The table of the doctor's checks: `catalogue.json`. Each row has a permanent id, a cause and a cure.
 
-The hundreds of an id are its section; ``LLR100``, ``LLR200`` and so on say what is well there. ``docs/checks.md`` is
-written from the table, and a test compares them.
+The hundreds of an id are its section; ``LLR100``, ``LLR200`` and so on report what is fine there. ``docs/checks.md`` is
+generated from the table, and a test compares them.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class CheckKind:
 
     id: str
     level: Level
-    """How bad it is where the check that finds it says nothing else."""
+    """The default severity."""
     section: Section
     title: str
     cause: str
@@ -37,7 +37,7 @@ class CheckKind:
 
 @cache
 def catalogue() -> Mapping[str, CheckKind]:
-    """Return the rows by id, in the order of their ids."""
+    """Return the rows by id, sorted."""
     from pkgutil import get_data  # noqa: PLC0415 - only the doctor needs it
 
     rows = json.loads(get_data(__package__, _FILE) or b"[]")
@@ -45,10 +45,10 @@ def catalogue() -> Mapping[str, CheckKind]:
 
 
 def check_ids(words: Iterable[str]) -> tuple[str, ...]:
-    """Return `words`, ids or beginnings of them that stand for all that begin so, as they are written in the table.
+    """Return `words`, ids or prefixes of ids, in the form of the table.
 
     Raises:
-        ConfigError: no id begins so; says which are near.
+        ConfigError: no id begins like one of them; the message names similar ones.
     """
     found = []
     for word in words:
@@ -63,7 +63,7 @@ def check_ids(words: Iterable[str]) -> tuple[str, ...]:
 
 
 def _shared_beginning(one: str, other: str) -> int:
-    """Return how many characters at their beginning are the same."""
+    """Return the length of their common prefix."""
     pairs = enumerate(zip(one, other, strict=False))
     return next((index for index, (left, right) in pairs if left != right), min(len(one), len(other)))
 

@@ -1,8 +1,8 @@
-"""Checks of a configuration on this machine, made without asking anybody but what is shared (`state`).
+"""Checks of a configuration on this machine, which contact nothing except the shared state (`state`).
 
-Each section has a module of its own; each check returns results, and nothing is printed here. What only a provider
-knows (its key, its program and version) is asked of the provider (`Provider.check`). A configuration with mistakes is
-checked as far as it can be read (`partial_config`), so that one run shows every fault.
+Each section has its own module; each check returns results, and prints nothing. Facts that only a provider knows (its
+key, its program and version) come from the provider (`Provider.check`). A configuration with mistakes is checked as far
+as it can be read (`partial_config`), so that one run shows every fault.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ __all__ = ["CheckResult", "Level", "diagnose"]
 def diagnose(
     source: LLMConfig | str | os.PathLike[str] | Mapping[str, Any], role: str | None = None
 ) -> list[CheckResult]:
-    """Check everything that a call needs except the servers that it asks.
+    """Check everything that a call needs except the servers.
 
     Args:
-        source: A configuration, or anything `load_config` takes.
+        source: A configuration, or anything `load_config` accepts.
         role: Check only this role and the providers of its chain. Default: all.
 
     Returns:
@@ -57,7 +57,7 @@ def diagnose(
     results = list(_all_checks(partial, role))
     if partial.is_whole:
         return results
-    # What is well in a part of a file says nothing of the whole.
+    # What is fine in a part of a file says nothing about the whole.
     return [result for result in results if result.level != "ok"]
 
 
@@ -69,7 +69,7 @@ def _all_checks(partial: PartialConfig, role: str | None) -> Iterator[CheckResul
     config = partial.config
     yield from _cassette(partial, config)
     try:
-        # Without its cassette, which a router may begin anew: a check changes nothing.
+        # Without its cassette, which a router might start over: a check changes nothing.
         router = LeeLLMRouter(config, trace_store=False, cassette=False)
     except LLMRouterError as error:
         yield _not_built(partial, config, error)
@@ -92,7 +92,7 @@ def _all_checks(partial: PartialConfig, role: str | None) -> Iterator[CheckResul
 
 
 def _cassette(partial: PartialConfig, config: LLMConfig) -> Iterator[CheckResult]:
-    """Yield what keeps a router from playing its cassette; it is only read."""
+    """Yield problems that would keep a router from playing its cassette, which is only read."""
     cassette = config.cassette
     if cassette is None or cassette.mode == "record":
         return
@@ -105,7 +105,7 @@ def _cassette(partial: PartialConfig, config: LLMConfig) -> Iterator[CheckResult
 
 
 def _not_built(partial: PartialConfig, config: LLMConfig, error: LLMRouterError) -> CheckResult:
-    """Return what is found where no router could be made: at the policy, if it is the policy's fault."""
+    """Return the findings if no router could be built; they are about the policy if that is at fault."""
     try:
         load_policy(config.policy)
     except LLMRouterError:

@@ -1,4 +1,4 @@
-"""Checks of the variables that a configuration uses, and of the `.env` beside it."""
+"""Checks of the variables that a configuration uses, and of the `.env` next to it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ _READABLE_BY_OTHERS = stat.S_IRGRP | stat.S_IROTH
 
 
 def check_environment(partial: PartialConfig) -> Iterator[CheckResult]:
-    """Say which variables come from where, which look as if a tool had passed them on wrongly, and who may see them."""
+    """Report which variables come from where, which look as if a tool had passed them on wrongly, and who can read
+    them."""
     origin = partial.config.origin if partial.config is not None else partial.origin
     if origin.env_file is not None:
         at = Place(origin.env_file)
@@ -50,7 +51,7 @@ def _value(name: str, origin: ConfigOrigin, has_no_default: bool) -> Iterator[Ch
 
 
 def _place_of(name: str, origin: ConfigOrigin) -> Place | None:
-    """Return where the `.env` gives the variable; None if it comes from elsewhere."""
+    """Return where the `.env` sets the variable; None if it comes from elsewhere."""
     if origin.env_file is None or name in os.environ or name not in origin.variables:
         return None
     try:
@@ -78,7 +79,7 @@ def _openness(path: Path) -> Iterator[CheckResult]:
 
 
 def _shares(config: LLMConfig, origin: ConfigOrigin) -> str:
-    """Return which variables the `.env` gives, and which the environment has itself."""
+    """Return which variables the `.env` sets, and which the environment already has."""
     asked = set(origin.used)
     for settings in config.providers.values():
         named = getattr(settings, "api_key_env", None)

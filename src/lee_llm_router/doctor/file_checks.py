@@ -1,4 +1,4 @@
-"""Checks of the file itself: the loader's findings, keys that are written in it, and who may read it."""
+"""Checks of the file itself: the loader's findings, keys written in it, and who may read it."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ ID_OF_KIND: Mapping[FindingKind, str] = {
     "unset": "LLR115", "reference": "LLR116", "default_role": "LLR117", "form": "LLR118", "unsupported": "LLR603",
     "other": "LLR122",
 }  # fmt: skip
-"""The id of each kind of the loader's findings."""
+"""The id for each kind of the loader's findings."""
 
 _SECRETS = ("LLR113", "LLR114", "LLR119")
 _NAMES = ("_env", "_envs", "_file", "_header", "key_as")
-"""Ends of keys that name where a key is, and hold none."""
+"""Endings of settings that name where a key is, and contain none."""
 _SHORTEST = 8
 _READABLE_BY_OTHERS = stat.S_IRGRP | stat.S_IROTH
 
 
 def check_file(partial: PartialConfig) -> Iterator[CheckResult]:
-    """Yield what is to be said of the file."""
+    """Yield findings about the file."""
     if partial.is_whole and partial.config is not None:
         providers, roles = len(partial.config.providers), len(partial.config.roles)
         text = f"reads well: {counted(providers, 'provider')}, {counted(roles, 'role')}"
@@ -56,7 +56,7 @@ def _whole(partial: PartialConfig) -> Place | None:
 
 
 def _is_told_of_all(partial: PartialConfig, warning: Finding) -> bool:
-    """Whether no target of the role can serve, which is said of the role then."""
+    """Whether no target of the role can serve, which is then reported for the role."""
     if warning.kind != "unsupported" or partial.config is None or len(warning.path) < 3:
         return False
     return all(lacking_options(partial.config, str(warning.path[2])))
@@ -75,11 +75,11 @@ def _finding(partial: PartialConfig, finding: Finding) -> CheckResult:
 
 
 def _written_keys(partial: PartialConfig, told: set[int | None]) -> Iterator[CheckResult]:
-    """Yield the lines with a text that has the shape of a key, or that stands under the name of one.
+    """Yield the lines with a text that has the shape of a key, or a setting named like one.
 
     Args:
         partial: What was read.
-        told: Lines of which that has been said already.
+        told: Lines already reported.
     """
     seen = set(told)
     for number, column in _shaped_like_keys(partial):
@@ -96,7 +96,7 @@ def _written_keys(partial: PartialConfig, told: set[int | None]) -> Iterator[Che
 
 
 def _shaped_like_keys(partial: PartialConfig) -> Iterator[tuple[int, int]]:
-    """Yield line and column of what has the shape of a vendor's key, comments and other sections included."""
+    """Yield line and column of texts with the shape of a vendor's key, including comments and other sections."""
     if partial.file is None:
         return
     try:
@@ -107,7 +107,7 @@ def _shaped_like_keys(partial: PartialConfig) -> Iterator[tuple[int, int]]:
         return
     for number, line in enumerate(text.splitlines(), 1):
         clean = scrub(line)
-        # What masks itself already (an example with ***), or is filled in from a variable, is no key.
+        # A text that is already masked (an example with ***), or filled in from a variable, is not a key.
         if clean != line and "${" not in line[max(0, clean.find(MASK) - 2) :]:
             yield number, next((i for i, (new, old) in enumerate(zip(clean, line, strict=False)) if new != old), 0) + 1
 
@@ -124,7 +124,7 @@ def _may_be_key(path: KeyPath, text: str) -> bool:
 
 
 def _openness(partial: PartialConfig) -> Iterator[CheckResult]:
-    """Say who else may read a file that holds a key."""
+    """Report who else may read a file that contains a key."""
     if partial.file is None:
         return
     path = Path(partial.file)

@@ -1,8 +1,8 @@
-"""Repairs of what can be repaired without a doubt: modes of files, misspelt keys, odd lines of the `.env`.
+"""Repairs of unambiguous faults: modes of files, misspelt keys, odd lines of the `.env`.
 
-How this works. Each repair is planned from a result of the doctor, and changes one file: its mode, or some of its text
-by position, so that comments and layout stay. A repair of the configuration is kept only if fewer mistakes are left
-with it than without. Nothing is written here before `Repair.apply`; what is shown of a file is scrubbed.
+How this works. Each repair is planned from a result of the doctor, and changes one file: its mode, or parts of its text
+by position, so that comments and layout stay. A repair of the configuration is kept only if it leaves fewer mistakes
+than before. Nothing is written before `Repair.apply`; text of a file is scrubbed before it is shown.
 """
 
 from __future__ import annotations
@@ -25,30 +25,30 @@ from lee_llm_router.doctor.results import CheckResult
 
 _MEANT = re.compile(r" \(did you mean '([^']+)'\?\)$")
 _LEAST_ALIKE = 0.75
-"""How alike a key and the one that was meant must be."""
+"""Least similarity between a key and the one that was meant."""
 _WIDE_OPEN = {"LLR120": 0o600, "LLR206": 0o600, "LLR304": 0o600, "LLR516": 0o600, "LLR803": 0o700}
-"""The checks of modes, and what is left of a mode at most."""
+"""The checks of modes, and the most that is left of a mode."""
 _SECRETS = ("LLR113", "LLR114", "LLR119")
 _ENV_LINE = r"^([ \t]*(?:export[ \t]+)?{name}[ \t]*=[ \t]*)(['\"])(.*)\2[ \t\r]*$"
 
 
 @dataclass(frozen=True, slots=True)
 class Repair:
-    """A change of one file: of its mode, or of its text."""
+    """A change to one file: to its mode, or to its text."""
 
     check: str
     path: Path
     title: str
-    """What it does, in a line."""
+    """What it does, in one line."""
     seen: os.stat_result | None
-    """What the file was when this was planned; None if it is to be made."""
+    """The file's status when this was planned; None if the file will be created."""
     mode: int | None = None
     data: bytes | None = None
     shown: tuple[str, ...] = ()
-    """The lines that change, as a diff has them, without secrets."""
+    """The changed lines as a diff, without secrets."""
 
     def lines(self) -> Iterator[str]:
-        """Yield what it changes, as a diff."""
+        """Yield the changes as a diff."""
         yield f"--- {self.path}"
         yield f"+++ {self.path}  ({self.check}: {self.title})"
         yield from self.shown
@@ -57,12 +57,12 @@ class Repair:
         """Change the file.
 
         Raises:
-            OSError: it cannot be changed, or is not as it was when this was planned.
+            OSError: it cannot be changed, or has changed since this was planned.
         """
         if self.data is not None:
             replace_file(self.path, self.data, self.seen)
         elif self.mode is not None:
-            # By a descriptor, and never along a link that may have been put there meanwhile.
+            # Through a descriptor, and never through a link that may have been put there meanwhile.
             descriptor = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
             try:
                 info = os.fstat(descriptor)
@@ -74,7 +74,7 @@ class Repair:
 
 
 def planned_repairs(results: Sequence[CheckResult]) -> list[Repair]:
-    """Return what can be repaired of `results`, in the order in which it is to be done."""
+    """Return the possible repairs for `results`, in order of execution."""
     repairs = [
         *_repaired_keys(results),
         *_repaired_env(results),
@@ -101,7 +101,7 @@ def _repaired_modes(results: Iterable[CheckResult]) -> Iterator[Repair]:
 
 
 def _path_of_mode(result: CheckResult) -> Path | None:
-    """Return the file whose mode a result is about; the key's and the trace folder are named by their subjects."""
+    """Return the file whose mode a result is about; for the key's and the trace folder, the subject names it."""
     if result.id == "LLR803":
         return Path(result.subject)
     if result.id == "LLR304":
@@ -112,7 +112,7 @@ def _path_of_mode(result: CheckResult) -> Path | None:
 
 
 def _repaired_keys(results: Sequence[CheckResult]) -> Iterator[Repair]:
-    """Yield the repair of misspelt keys, for each file."""
+    """Yield repairs of misspelt keys, for each file."""
     typos = [one for one in results if one.id in ("LLR104", "LLR103") and one.line and _MEANT.search(one.message)]
     secret_lines = {one.line for one in results if one.id in _SECRETS}
     for name in dict.fromkeys(one.file for one in typos if one.file):
@@ -124,7 +124,7 @@ def _repaired_keys(results: Sequence[CheckResult]) -> Iterator[Repair]:
         whole = read_partly(name)
         old, before = list(lines), len(whole.mistakes)
         renamed = []
-        # The last first, so that the columns of those before it in a line stay true.
+        # The last first, so that earlier columns in a line stay valid.
         for typo in sorted((one for one in typos if one.file == name), key=_position, reverse=True):
             new = _renamed(lines, typo)
             left = before if new is None else len(read_partly("".join(new) + "\n", whole.origin).mistakes)
@@ -142,7 +142,7 @@ def _position(result: CheckResult) -> tuple[int, int]:
 
 
 def _renamed(lines: list[str], typo: CheckResult) -> list[str] | None:
-    """Return `lines` with the key of `typo` replaced by the one that was meant; None if that is not certain."""
+    """Return `lines` with the key of `typo` replaced by the one that was meant; None if that is uncertain."""
     meant = _MEANT.search(typo.message)
     number, column = (typo.line or 0) - 1, (typo.column or 0) - 1
     if meant is None or not 0 <= number < len(lines) or column < 0:
@@ -167,13 +167,13 @@ def _diff(old: Sequence[str], new: Sequence[str], secret_lines: set[int | None])
 
 
 def bounded_line(text: str) -> str:
-    """Return a line of a file as it may be shown: its indentation, and the rest scrubbed and bounded."""
+    """Return a line of a file in a form that may be shown: its indentation, and the rest scrubbed and shortened."""
     inner = text.lstrip(" ")
     return " " * min(len(text) - len(inner), 40) + bounded(scrub(inner), 200)
 
 
 def _repaired_env(results: Sequence[CheckResult]) -> Iterator[Repair]:
-    """Yield the repair of values in a `.env` with quotes, blanks or line ends in them."""
+    """Yield repairs of values in a `.env` that contain quotes, blanks or line ends."""
     odd = [one for one in results if one.id in ("LLR202", "LLR203") and one.file and one.line]
     for name in dict.fromkeys(one.file for one in odd if one.file):
         try:
@@ -198,7 +198,7 @@ def _repaired_env(results: Sequence[CheckResult]) -> Iterator[Repair]:
 
 
 def _cleaned(found: re.Match[str]) -> str:
-    """Return a line of a `.env` with a clean value, in the quotes that it had; unchanged where that is not certain."""
+    """Return a line of a `.env` with a clean value in its original quotes; unchanged if that is uncertain."""
     value = found[3].strip()
     while len(value) > 1 and value[0] == value[-1] and value[0] in "\"'":
         value = value[1:-1].strip()
@@ -208,7 +208,7 @@ def _cleaned(found: re.Match[str]) -> str:
 
 
 def _repaired_ignore_lists(results: Iterable[CheckResult]) -> Iterator[Repair]:
-    """Yield the repair of a `.gitignore` that lacks the `.env`."""
+    """Yield repairs of a `.gitignore` that lacks the `.env`."""
     for result in results:
         if result.id != "LLR208" or not result.file:
             continue

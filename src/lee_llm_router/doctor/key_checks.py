@@ -1,4 +1,4 @@
-"""Checks of keys that no provider can make alone: another vendor's key, a placeholder, a key file that git tracks."""
+"""Checks of keys that no provider can make alone: another vendor's key, a placeholder, a key file tracked by git."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ _PLACEHOLDER = re.compile(
 )
 _MAX_KEY = 400
 _AGENTS = {"claude_cli": "anthropic", "codex_cli": "openai", "gemini_cli": "gemini"}
-"""The vendor that an agent's key goes to where no address is named."""
+"""The vendor that receives an agent's key if no address is set."""
 
 
 def check_keys(partial: PartialConfig, config: LLMConfig) -> Iterator[CheckResult]:
-    """Yield what is odd about the keys of the providers. Nothing of a key is shown but how its vendor's keys begin."""
+    """Yield oddities of the providers' keys. Shows nothing of a key except the prefix common to its vendor's keys."""
     for name, settings in config.providers.items():
         if isinstance(settings, KeyedConfig):
             for one in settings.by_key():
@@ -66,13 +66,13 @@ def _check_key(partial: PartialConfig, name: str, settings: KeyedConfig) -> Iter
 
 
 def owner_of_key(key: str) -> tuple[str, Mapping[str, str]]:
-    """Return how `key` begins, and whose keys begin so: names of vendors by their sites; empty if it cannot be told."""
+    """Return the prefix of `key`, and the vendors, by site, whose keys begin with it; empty if unknown."""
     prefix = max((one for one in _prefixes() if key.startswith(one)), key=len, default="")
     return prefix, _prefixes().get(prefix, {})
 
 
 def vendor_of(settings: ProviderConfig) -> Vendor | None:
-    """Return the vendor whose own address a provider asks; None if it is not known, or asks this machine."""
+    """Return the vendor whose own address a provider uses; None if unknown, or on this machine."""
     address = getattr(settings, "base_url", None)
     if address is None and settings.type in _AGENTS:
         return vendors()[_AGENTS[settings.type]]
@@ -84,7 +84,7 @@ def vendor_of(settings: ProviderConfig) -> Vendor | None:
 
 @cache
 def _prefixes() -> Mapping[str, Mapping[str, str]]:
-    """Return, by how keys begin, the vendors whose keys begin so, by their sites."""
+    """Return the vendors, by site, for each prefix of keys."""
     by_prefix: dict[str, dict[str, str]] = {}
     for vendor in vendors().values():
         for prefix in vendor.key_prefixes:

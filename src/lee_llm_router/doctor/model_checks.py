@@ -1,4 +1,4 @@
-"""Checks of the models of the roles' targets, by the price table, offline; only where it is sure."""
+"""Checks of the models of the roles' targets against the price table, offline; reports only certain faults."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lee_llm_router.telemetry.records import target_name
 
 
 def check_models(partial: PartialConfig, config: LLMConfig, roles: Collection[str]) -> Iterator[CheckResult]:
-    """Yield what is to be said of the models of `roles`; of each target once, unless its settings differ."""
+    """Yield findings about the models of `roles`; once per target, unless its settings differ."""
     told: set[tuple[str, str | None, str]] = set()
     for role in roles:
         if ("roles", role) in partial.touched:
@@ -41,7 +41,7 @@ class _TargetChecks:
         self._name = target_name(self._entry.provider, self._entry.model)
 
     def results(self) -> Iterator[CheckResult]:
-        """Yield what is to be said of it."""
+        """Yield its findings."""
         settings = self._config.providers[self._entry.provider]
         base_url = getattr(settings, "base_url", None)
         if not isinstance(base_url, str):
@@ -74,7 +74,7 @@ class _TargetChecks:
             yield found("LLR704", name, text, at=self._partial.place(path))
 
     def _place(self) -> Place | None:
-        """Return where the model is written: at the target, its provider, or the role."""
+        """Return where the model is set: at the target, its provider, or the role."""
         role = self._config.roles[self._role]
         own = role.fallback_providers[self._index - 1] if self._index else role
         if own.model:

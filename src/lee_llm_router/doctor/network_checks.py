@@ -1,4 +1,4 @@
-"""Checks of what the environment says of proxies, for all providers at once. What one needs, it says itself."""
+"""Checks of the environment's proxy settings, for all providers together. Each provider reports its own needs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _PROXIES = ("http_proxy", "https_proxy", "all_proxy")
 
 
 def check_network() -> Iterator[CheckResult]:
-    """Yield what is odd about the variables of proxies. No value is shown: it may hold a password."""
+    """Yield oddities of the proxy variables. Shows no values: they may contain a password."""
     for name in (*_PROXIES, "no_proxy"):
         small, large = os.environ.get(name), os.environ.get(name.upper())
         if small and large and small.strip() != large.strip():
@@ -46,7 +46,7 @@ def _no_proxy(variable: str, value: str) -> Iterator[CheckResult]:
 
 
 def _can_match(entry: str) -> bool:
-    """Whether an entry of `NO_PROXY` can be about any host; see `is_exempt`."""
+    """Whether an entry of `NO_PROXY` can match any host; see `is_exempt`."""
     if entry == "*":
         return True
     scheme, separator, rest = entry.rpartition("://")

@@ -1,8 +1,8 @@
-"""Reads as much of a configuration as can be read, so that one run of the doctor shows every fault.
+"""Reads a configuration as far as possible, so that one run of the doctor shows every fault.
 
-How this works: the file is loaded as always. If it has mistakes, what they are about is taken out of its tree, with
-what depends on that, and the rest is loaded again, until it loads or nothing is left. What follows only from taking
-things out is no finding. The tree keeps the positions, so that later checks can say where something stands.
+How this works: the file is loaded as usual. If it has mistakes, the faulty parts are removed from its tree, with
+everything that depends on them. The rest is loaded again, until it loads or nothing is left. Mistakes that only follow
+from a removal are no findings. The tree keeps the positions, so that later checks can name places in the file.
 """
 
 from __future__ import annotations
@@ -26,27 +26,27 @@ from lee_llm_router.settings.origin import NO_ORIGIN, ConfigOrigin
 
 _MAX_ROUNDS = 25
 _CONSEQUENCES = frozenset({"missing", "unknown_provider", "unknown_role", "default_role", "section"})
-"""Kinds of findings that may follow from what was taken out."""
+"""Kinds of findings that may follow from a removal."""
 
 
 @dataclass
 class PartialConfig:
-    """What could be read of a configuration."""
+    """The readable part of a configuration."""
 
     name: str
-    """What findings call it: the file's path, or `configuration`."""
+    """Its name in findings: the file's path, or `configuration`."""
     file: str | None = None
-    """The path of the file as it was named; None if there is none."""
+    """The path of the file as given; None if there is none."""
     origin: ConfigOrigin = NO_ORIGIN
     section: Entry | None = None
-    """The tree of the router's section, without what has mistakes."""
+    """The tree of the router's section, without faulty parts."""
     config: LLMConfig | None = None
-    """The configuration, without what has mistakes; None if nothing is left."""
+    """The configuration without faulty parts; None if nothing is left."""
     mistakes: list[Finding] = field(default_factory=list)
     warnings: list[Finding] = field(default_factory=list)
     left_out: int = 0
     touched: set[tuple[str, str]] = field(default_factory=set)
-    """Providers and roles that have lost something, so that little can be said of them: ``("roles", "planner")``."""
+    """Providers and roles that have lost a part, so that little can be said about them: ``("roles", "planner")``."""
 
     @property
     def is_whole(self) -> bool:
@@ -54,7 +54,7 @@ class PartialConfig:
         return self.config is not None and not self.mistakes
 
     def place(self, path: KeyPath, at: PointsAt = "key") -> Place | None:
-        """Return where the key or the value at `path` stands, from the router's section inwards."""
+        """Return where the key or the value at `path` is, counted from the router's section."""
         if self.file is None or self.section is None:
             return None
         position = locate(self.section, path, at)
@@ -64,9 +64,9 @@ class PartialConfig:
 def read_partly(
     source: LLMConfig | str | os.PathLike[str] | Mapping[str, Any], origin: ConfigOrigin | None = None
 ) -> PartialConfig:
-    """Return what can be read of `source`, which is a configuration or anything that `load_config` takes.
+    """Return the readable part of `source`, which is a configuration or anything that `load_config` accepts.
 
-    With `origin` it is read as if it came from there: text that is not in its file yet.
+    With `origin` it is read as if it came from there, for text that is not in its file yet.
     """
     if isinstance(source, LLMConfig):
         file = source.origin.file
@@ -93,7 +93,7 @@ def _load(partial: PartialConfig, section: Entry, findings: Findings) -> None:
             found = findings.found()
             is_first = not partial.mistakes
             partial.mistakes += [one for one in found if is_first or not _is_consequence(one)]
-            # Not those of the rounds before: what they left out is found by this one.
+            # Not those of earlier rounds: this round finds what they left out.
             partial.left_out = findings.left_out
             if not _Pruning(section, partial).take_out(found):
                 return
@@ -104,21 +104,21 @@ def _load(partial: PartialConfig, section: Entry, findings: Findings) -> None:
 
 
 def _is_consequence(finding: Finding) -> bool:
-    """Whether `finding` may follow from what was taken out: the lack of it, or that nothing is left beside it."""
+    """Whether `finding` may follow from a removal: something is missing, or nothing is left next to it."""
     return finding.kind in _CONSEQUENCES or len(finding.path) <= 2
 
 
 class _Pruning:
-    """Takes what has mistakes out of the tree of a section."""
+    """Removes faulty parts from the tree of a section."""
 
     def __init__(self, section: Entry, partial: PartialConfig) -> None:
         self._root = section.node
         self._partial = partial
 
     def take_out(self, findings: list[Finding]) -> bool:
-        """Take out what `findings` are about, and return whether anything was there to be taken out."""
+        """Remove the subjects of `findings`, and return whether there was anything to remove."""
         changed = False
-        # The last item of a list first, so that the indexes of those before it stay true.
+        # The last item of a list first, so that earlier indexes stay valid.
         for finding in sorted(findings, key=lambda one: [str(step).zfill(9) for step in one.path], reverse=True):
             path = finding.path[1:]
             if finding.kind in ("unknown_role", "default_role"):
@@ -131,14 +131,14 @@ class _Pruning:
         return changed
 
     def _part_of(self, kind: str, path: KeyPath) -> KeyPath:
-        """Return what must go for a finding at `path`: the value itself, or what cannot be without it."""
+        """Return what to remove for a finding at `path`: the value itself, or whatever cannot exist without it."""
         if kind in ("missing", "unknown_type", "unknown_provider") and path:
             is_item = kind == "unknown_provider" and path[-1] != "provider"
             return path if is_item or self._is_bare(path) else path[:-1]
         return path
 
     def _is_bare(self, path: KeyPath) -> bool:
-        """Whether `path` leads to a bare name, in place of a mapping with a type."""
+        """Whether `path` leads to a bare name instead of a mapping with a type."""
         return path[-1] not in ("type", "provider") and self._node(path) is not None
 
     def _node(self, path: KeyPath) -> Node | None:
@@ -170,7 +170,7 @@ class _Pruning:
         return is_key or is_item
 
     def _forget_problems(self, path: KeyPath) -> bool:
-        """Forget what was wrong with the form of the node at `path`, or of the one around it."""
+        """Forget format errors of the node at `path`, or of its parent."""
         forgotten = False
         for node, key in ((self._node(path), None), (self._node(path[:-1]), path[-1] if path else None)):
             if node is not None:
@@ -189,7 +189,7 @@ class _Pruning:
         return True
 
     def _follow(self) -> None:
-        """Take out roles and fallbacks whose provider is gone."""
+        """Remove roles and fallbacks whose provider is gone."""
         providers, roles = self._node(("providers",)), self._node(("roles",))
         if providers is None or roles is None or not isinstance(roles.value, dict):
             return
@@ -211,7 +211,7 @@ class _Pruning:
 
 
 def _is_known(target: Node, known: Mapping[str, Entry]) -> bool:
-    """Whether the provider of `target`, a role or a fallback, is there; what says it wrongly is left alone."""
+    """Whether the provider of `target`, a role or a fallback, exists; malformed targets are left alone."""
     name = target.value
     if isinstance(name, dict):
         name = name["provider"].node.value if "provider" in name else None
@@ -219,7 +219,7 @@ def _is_known(target: Node, known: Mapping[str, Entry]) -> bool:
 
 
 def texts_in(node: Node, path: KeyPath) -> Iterator[tuple[KeyPath, Node]]:
-    """Yield each text in `node`, which stands at `path`, with its own path."""
+    """Yield each text in `node`, which is at `path`, with its own path."""
     if isinstance(node.value, dict):
         for key, entry in node.value.items():
             yield from texts_in(entry.node, (*path, key))

@@ -1,4 +1,4 @@
-"""Checks of the policies that spread calls: whether what they name is there, and what they go by is known."""
+"""Checks of the policies that spread calls: whether the names in them exist, and whether their criteria are known."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from lee_llm_router.telemetry.records import target_name
 
 
 def check_policies(partial: PartialConfig, config: LLMConfig, roles: Collection[str]) -> Iterator[CheckResult]:
-    """Yield what is to be said of the policies of `roles`, and of that of the file if they are all there are."""
+    """Yield findings about the policies of `roles`, and about the file's policy if these are all roles."""
     shared = [name for name, role in config.roles.items() if role.policy is None]
     if len(roles) == len(config.roles):
         yield from _unknown_targets(partial, config, config.policy, shared, ("policy",))
@@ -33,7 +33,7 @@ def check_policies(partial: PartialConfig, config: LLMConfig, roles: Collection[
 def _unknown_targets(
     partial: PartialConfig, config: LLMConfig, policy: PluginSettings, roles: Collection[str], path: KeyPath
 ) -> Iterator[CheckResult]:
-    """Yield a result for each name in the settings of `policy` that is no target of `roles`."""
+    """Yield a result for each name in the settings of `policy` that is not a target of `roles`."""
     if not isinstance(policy, SpreadSettings):
         return
     chains = [entry for role in roles for entry in config.chain(role)]

@@ -1,6 +1,6 @@
-"""What the table of genai-prices says of models, offline: known or not, deprecated, how large their window is.
+"""What the table of genai-prices says about models, offline: known or not, deprecated, the size of their window.
 
-The package is an extra. Its table ages, so that what it does not have is no fault by itself.
+The package is an extra. Its table ages, so an entry missing from it is not a fault by itself.
 """
 
 from __future__ import annotations
@@ -26,22 +26,22 @@ _NEAR = 0.8
 _NO_TEXT = re.compile(
     r"(?:^|[-_./])(?:embed(?:ding|dings)?|rerank(?:er)?|tts|whisper|transcribe|moderation|dall-e)(?:$|[-_./:0-9])"
 )
-"""Words in the names of models that give no text in answer to a chat."""
+"""Words in the names of models that do not answer a chat with text."""
 _OF_CLOUD = "aiplatform."
-"""What stands in the address of Google's cloud, which serves models of many."""
+"""Part of the address of Google's cloud, which serves models of many vendors."""
 _GATEWAYS = frozenset({"azure", "aws", "openrouter", "databricks", "cloudflare", "github-copilot", "modal", "baseten"})
-"""Vendors that serve other vendors' models, or deployments by names of their users."""
+"""Vendors that serve other vendors' models, or deployments named by their users."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelFacts:
-    """What the table says of a model at a vendor."""
+    """What the table says about a model of a vendor."""
 
     vendor: str
-    """What the table calls the vendor."""
+    """The vendor's name in the table."""
     is_known: bool
     near: str | None = None
-    """The model that was meant, where it is spelt nearly alike."""
+    """The model that was meant, if it has nearly the same spelling."""
     elsewhere: str | None = None
     """The vendor that has it instead."""
     is_deprecated: bool = False
@@ -50,7 +50,7 @@ class ModelFacts:
 
 
 def facts_of(model: str, base_url: str) -> ModelFacts | None:
-    """Return what the table says of `model` at the server `base_url`; None where it does not know the server."""
+    """Return what the table says about `model` at the server `base_url`; None if it does not know the server."""
     try:
         return _facts(model, base_url)
     except Exception as error:  # noqa: BLE001 - a table that cannot be used must not end the checks
@@ -60,7 +60,7 @@ def facts_of(model: str, base_url: str) -> ModelFacts | None:
 
 @cache
 def _say_broken(reason: str) -> None:
-    """Say once that the table cannot be used."""
+    """Report once that the table cannot be used."""
     logger.warning("the price table cannot be used, so models are not checked against it: %s", reason)
 
 
@@ -105,12 +105,12 @@ def _vendor(snapshot: Any, base_url: str) -> Any:
 def _found(vendor: Any, snapshot: Any, model: str) -> Any:
     name = model.removeprefix("models/")
     found = vendor.find_model(name, all_providers=snapshot.providers)
-    bare = name.rpartition("/")[2]  # some addresses of a vendor want its name in front: google/gemini-...
+    bare = name.rpartition("/")[2]  # some addresses of a vendor want its name as a prefix: google/gemini-...
     return found if found is not None or bare == name else vendor.find_model(bare, all_providers=snapshot.providers)
 
 
 def _elsewhere(snapshot: Any, asked: Any, model: str) -> str | None:
-    """Return the vendor that makes `model`, by the names of its models, where it is not the one that is asked."""
+    """Return the vendor that makes `model`, judged by its model names, if it is not the one in use."""
     if "/" in model or ":" in model:
         return None
     for vendor in snapshot.providers:
@@ -122,7 +122,7 @@ def _elsewhere(snapshot: Any, asked: Any, model: str) -> str | None:
 
 
 def _near(model: str, known: Sequence[str]) -> str | None:
-    """Return the known model that is spelt nearly alike, with the same numbers: others are other models."""
+    """Return the known model with nearly the same spelling and the same numbers: other numbers mean other models."""
     from difflib import get_close_matches  # noqa: PLC0415 - only what is unknown needs it
 
     if model.startswith("ft:") or len(model) > MAX_WORD:
@@ -133,7 +133,7 @@ def _near(model: str, known: Sequence[str]) -> str | None:
 
 
 def _talks(model: str, known: Any) -> bool:
-    """Whether a model answers a chat with text, as far as can be seen."""
+    """Whether a model answers a chat with text, as far as its name tells."""
     if _NO_TEXT.search(model.lower()):
         return False
     prices = getattr(known, "prices", None)
@@ -146,9 +146,9 @@ def _talks(model: str, known: Any) -> bool:
 
 
 def most_usd(config: LLMConfig, target: ChainEntry, input_tokens: int, output_tokens: int) -> float | None:
-    """Return what a call to a target costs at most, in US dollars; None where no price is known.
+    """Return the highest possible cost of a call to a target in US dollars; None if no price is known.
 
-    Prices are those of the file, else of the table, as for a call of the router.
+    Prices come from the file, or else from the table, as for a call of the router.
     """
     if not target.model:
         return None

@@ -1,4 +1,4 @@
-"""Checks of the providers: what each says of itself (`Provider.check`)."""
+"""Checks of the providers: what each reports about itself (`Provider.check`)."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from lee_llm_router.providers.agents.base import AgentProvider
 from lee_llm_router.providers.base import Provider
 
 _BY_LEVEL = {"ok": "LLR500", "warning": "LLR503", "error": "LLR502"}
-"""The ids of what a provider of somebody else's says."""
+"""The ids of results from third-party providers."""
 
 
 def check_providers(partial: PartialConfig, config: LLMConfig, only: Collection[str] | None) -> Iterator[CheckResult]:
-    """Yield what the providers say of themselves; of `only` these, if names are given.
+    """Yield what the providers report; if names are given, for `only` these.
 
-    What several say of the machine is said once, with the names of all.
+    A result about the machine that several report appears once, with the names of all.
     """
     results: dict[tuple[str, str], CheckResult] = {}
     for name in config.providers if only is None else [one for one in config.providers if one in only]:
@@ -63,7 +63,7 @@ def _check_provider(config: LLMConfig, name: str, at: Place | None) -> list[Chec
 
 
 def _login(provider: Provider[Any], name: str) -> Iterator[CheckResult]:
-    """Say whether others may read the file with an agent's login."""
+    """Report whether others may read the file with an agent's login."""
     place = provider.login_place() if isinstance(provider, AgentProvider) else None
     if place is None or not os.path.isabs(place):  # noqa: PTH117 - a variable's name is no path
         return

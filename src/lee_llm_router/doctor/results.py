@@ -1,4 +1,4 @@
-"""What the doctor found: one result for each check of each thing."""
+"""The doctor's findings: one result for each check of each thing."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lee_llm_router.doctor.catalogue import Level, Section, catalogue
 
 
 class Place(NamedTuple):
-    """A place in a file. A line of 0 is the file as a whole."""
+    """A place in a file. Line 0 means the file as a whole."""
 
     file: str
     line: int = 0
@@ -26,23 +26,23 @@ class CheckResult:
     """The result of one check."""
 
     id: str
-    """Says which check it was, by a number that stays: ``LLR301``. `catalogue` has its cause and its cure."""
+    """The permanent id of the check: ``LLR301``. `catalogue` has its cause and its cure."""
     level: Level
     section: Section
     subject: str
-    """What was checked: the file (with its line), a variable, the trace folder, or a provider or role by name."""
+    """What was checked: the file (with a line), a variable, the trace folder, or a provider or role by name."""
     message: str
     cure: str = ""
-    """What to do; empty where nothing need be done."""
+    """What to do; empty if nothing is needed."""
     file: str | None = None
-    """The file that it is about, if there is one."""
+    """The file concerned, if there is one."""
     line: int | None = None
     """The line in that file, from 1."""
     column: int | None = None
 
     @property
     def place(self) -> str:
-        """Where it stands: ``file:line:column``, or the file alone; empty if it stands in no file."""
+        """The place: ``file:line:column``, or only the file; empty if there is none."""
         return str(Place(self.file, self.line or 0, self.column or 0)) if self.file else ""
 
 
@@ -55,7 +55,7 @@ def found(
     at: Place | None = None,
     cure: str | None = None,
 ) -> CheckResult:
-    """Return a result of the check `check`, with the level and the cure of the catalogue unless others are given."""
+    """Return a result of the check `check`, with the catalogue's level and cure unless others are given."""
     kind = catalogue()[check]
     level = level or kind.level
     cure = kind.cure if cure is None else cure
@@ -66,7 +66,7 @@ def found(
 
 
 def selected(results: Iterable[CheckResult], only: Sequence[str] = (), skip: Sequence[str] = ()) -> list[CheckResult]:
-    """Return those of `results` whose ids begin with one of `only`, if there are any, and with none of `skip`."""
+    """Return the `results` whose ids begin with one of `only`, if given, and with none of `skip`."""
     return [
         result
         for result in results

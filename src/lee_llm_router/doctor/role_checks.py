@@ -1,4 +1,4 @@
-"""Checks of the roles: their chains, their times, and whether a chain can outlive what it depends on."""
+"""Checks of the roles: their chains, their timeouts, and whether a chain can outlive what it depends on."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from lee_llm_router.telemetry.records import target_name
 def check_roles(
     partial: PartialConfig, router: LeeLLMRouter, role: str | None
 ) -> Iterator[tuple[CheckResult, set[str]]]:
-    """Yield, for each role, its results, each with the names of the providers in its chain."""
+    """Yield the results for each role, each with the names of the providers in its chain."""
     config = router.config
     if role is not None and role not in config.roles:
         if ("roles", role) in partial.touched:
@@ -51,7 +51,7 @@ def check_roles(
 
 
 class _RoleChecks:
-    """Checks one role as the file has it; a policy may choose otherwise."""
+    """Checks one role as written in the file; a policy may choose otherwise."""
 
     def __init__(self, partial: PartialConfig, config: LLMConfig, name: str) -> None:
         self._partial = partial
@@ -61,7 +61,7 @@ class _RoleChecks:
         self._chain: Sequence[ChainEntry] = config.chain(name)
 
     def results(self) -> Iterator[CheckResult]:
-        """Yield all that is to be said."""
+        """Yield all findings."""
         yield from self._times()
         yield from self._numbers()
         yield from self._owners()
@@ -95,7 +95,7 @@ class _RoleChecks:
         return [entry.settings.timeout or DEFAULT_TIMEOUT for entry in self._chain]
 
     def _last_attempt(self, timeouts: Sequence[float]) -> Iterator[CheckResult]:
-        """Say whether the last attempt would never begin, were all those before it to hang."""
+        """Report whether the last attempt could never begin if all earlier ones were to hang."""
         role, deadline = self._role, self._role.deadline
         if len(timeouts) > 1:
             before, what = sum(timeouts[:-1]), f"the last of {len(timeouts)} targets"
@@ -167,7 +167,7 @@ class _RoleChecks:
             yield found("LLR615", self._name, text, at=self._at("temperature"))
 
     def _can(self, entry: ChainEntry, field: str) -> bool | None:
-        """Return whether the provider of `entry` can do `field`; None where its class does not say."""
+        """Return whether the provider of `entry` can do `field`; None if its class does not say."""
         try:
             kind: type[Provider[ProviderConfig]] = PROVIDERS.get(self._config.providers[entry.provider].type)
         except ConfigError:
@@ -182,7 +182,7 @@ def lacking_options(config: LLMConfig, role: str) -> list[dict[str, str]]:
 
 
 def owner_of(settings: ProviderConfig) -> str | None:
-    """Return the domain that a provider depends on; None for this machine, or where it is not known."""
+    """Return the domain that a provider depends on; None for this machine, or if unknown."""
     vendor = vendor_of(settings)
     if vendor is not None:
         return site_of(host_of(vendor.base_url))
@@ -191,12 +191,12 @@ def owner_of(settings: ProviderConfig) -> str | None:
 
 
 def _tpm_of(settings: ProviderConfig, model: str | None) -> int | None:
-    """Return the tokens a minute of a target: the smaller of those of its provider and of its model; None: any."""
+    """Return the tokens per minute of a target: the smaller limit of its provider and its model; None: no limit."""
     of_model = None if model is None else settings.model_limits.get(model)
     limits = (settings.tpm, None if of_model is None else of_model.tpm)
     return min((tpm for tpm in limits if tpm is not None), default=None)
 
 
 def path_of_entry(index: int, role: str) -> KeyPath:
-    """Return where the target `index` of a role's chain stands in the file."""
+    """Return the place of target `index` of a role's chain in the file."""
     return ("roles", role, "fallback_providers", index - 1) if index else ("roles", role)

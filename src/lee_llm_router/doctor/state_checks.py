@@ -1,4 +1,4 @@
-"""The check of the shared state: whether it answers, in time."""
+"""The check of the shared state: whether it responds, in time."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from lee_llm_router.health.shared.settings import StateSettings
 
 
 def check_state(partial: PartialConfig, config: LLMConfig) -> Iterator[CheckResult]:
-    """Yield whether the shared state answers; nothing where the file names none."""
+    """Yield whether the shared state responds; nothing if the file names none."""
     if config.state is None:
         return
     settings, at = config.state, partial.place(("state",))
@@ -27,7 +27,7 @@ def check_state(partial: PartialConfig, config: LLMConfig) -> Iterator[CheckResu
         yield found("LLR414", settings.type, error.message, at=at)
         return
     try:
-        state.exchange([], [])  # which connects
+        state.exchange([], [])  # connects
         began = SYSTEM_CLOCK.monotonic()
         state.exchange([], [])
         took = SYSTEM_CLOCK.monotonic() - began

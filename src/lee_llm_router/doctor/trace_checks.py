@@ -1,4 +1,4 @@
-"""Checks of where traces go: the folder, the disk below it, and what a store says of itself."""
+"""Checks of where traces go: the folder, its disk, and what a store reports about itself."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ from lee_llm_router.telemetry.settings import TraceConfig
 from lee_llm_router.telemetry.stores.open import open_store
 
 MIN_FREE_BYTES = 100_000_000
-"""Bytes that should be left on the disk of the traces."""
+"""Bytes that should be free on the disk with the traces."""
 MIN_FREE_FILES = 100
 _NETWORK = frozenset({
     "nfs", "nfs4", "cifs", "smb3", "smbfs", "smb2", "afs", "afpfs", "ceph", "glusterfs", "fuse.glusterfs", "lustre",
     "9p", "fuse.sshfs", "sshfs", "fuse.s3fs", "fuse.gcsfuse", "fuse.rclone", "beegfs", "gpfs", "ocfs2", "gfs2",
     "davfs", "fuse.davfs", "webdav", "orangefs", "fuse.cephfs", "virtiofs",
 })  # fmt: skip
-"""Kinds of file systems that several machines may share."""
+"""Types of file systems that several machines may share."""
 _DEEPEST = 5
 _MOUNTS = "/proc/self/mounts"
 
 
 def check_traces(partial: PartialConfig, config: LLMConfig) -> Iterator[CheckResult]:
-    """Yield what is to be said of the traces."""
+    """Yield findings about the traces."""
     trace = config.trace
     at = partial.place(("trace",)) if "trace" in config.model_fields_set else None
     if not trace.enabled:
@@ -57,7 +57,7 @@ def check_traces(partial: PartialConfig, config: LLMConfig) -> Iterator[CheckRes
 
 
 def _parts(store: Any, depth: int = 0) -> Iterator[Any]:
-    """Yield `store` and those that it hands records on to."""
+    """Yield `store` and those that it passes records on to."""
     yield store
     inner = getattr(store, "stores", None)
     behind = [*inner] if isinstance(inner, (list, tuple)) else []
@@ -115,7 +115,7 @@ def _of_disk(existing: Path, subject: str, at: Place | None) -> Iterator[CheckRe
 
 
 def file_system_of(path: Path) -> str | None:
-    """Return the kind of file system that `path` is on; None where the system has no table of mounts."""
+    """Return the type of the file system of `path`; None if the system has no table of mounts."""
     try:
         lines = Path(_MOUNTS).read_text(errors="replace").splitlines()
     except OSError:
@@ -125,7 +125,7 @@ def file_system_of(path: Path) -> str | None:
         fields = line.split()
         if len(fields) < 3:
             continue
-        # Spaces and the like are written as octal numbers: \040.
+        # Octal numbers encode spaces and the like: \040.
         point = fields[1].encode().decode("unicode_escape", "replace")
         if len(point) >= len(best) and (real == point or real.startswith(point.rstrip("/") + "/")):
             best, kind = point, fields[2]
@@ -133,7 +133,7 @@ def file_system_of(path: Path) -> str | None:
 
 
 def _own_words(store: Any, trace: TraceConfig, at: Place | None) -> Iterator[CheckResult]:
-    """Yield what a store says of itself by an optional method `check`, in the form of `Provider.check`."""
+    """Yield what a store reports through an optional method `check`, in the form of `Provider.check`."""
     check = getattr(store, "check", None)
     if not callable(check):
         return
@@ -152,5 +152,5 @@ def _own_words(store: Any, trace: TraceConfig, at: Place | None) -> Iterator[Che
 def _close(store: Any) -> None:
     close = getattr(store, "close", None)
     if callable(close):
-        with suppress(Exception):  # it may be somebody else's, and nothing was written by it
+        with suppress(Exception):  # it may be a third party's, and nothing was written with it
             close()

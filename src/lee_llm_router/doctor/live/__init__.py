@@ -1,1 +1,1 @@
-"""What the doctor learns by asking: of servers, their lists of models, and one small question a target."""
+"""Live checks of the doctor: servers, their lists of models, and one small question per target."""

@@ -1,4 +1,4 @@
-"""Asks each target one small question, by the role's own settings, and says what came of it and what it cost."""
+"""Asks each target one small question with the role's own settings, and reports the outcome and the cost."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from lee_llm_router.telemetry.records import target_name
 
 QUESTION = "This is a test of the connection. Answer with the word OK and nothing else."
 _PROMPT_TOKENS = 300
-"""More tokens than the question has, in any model's counting."""
+"""More tokens than the question has, by any model's count."""
 _ANSWER_TOKENS = 256
 _THINKING_TOKENS = 4096
-"""Tokens that an answer may have, and one that is thought about."""
+"""Tokens allowed for an answer, and for one with thinking."""
 _ROLE = "asked"
 
 
@@ -34,14 +34,14 @@ class TargetCall:
     """One question to one target."""
 
     name: str
-    """The target, as people write it."""
+    """The target, in readable form."""
     config: LLMConfig = field(repr=False)
-    """A configuration with this target alone."""
+    """A configuration with only this target."""
     most_usd: float | None = None
-    """What it costs at most, in US dollars; None where no price is known."""
+    """Its highest possible cost in US dollars; None if no price is known."""
 
     def results(self) -> Sequence[CheckResult]:
-        """Ask, and return what came of it."""
+        """Ask, and return the outcome."""
         begun = SYSTEM_CLOCK.monotonic()
         with LeeLLMRouter(self.config, trace_store=False) as router:
             try:
@@ -60,25 +60,25 @@ class TargetCall:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallPlan:
-    """The questions that would be asked."""
+    """The planned questions."""
 
     calls: list[TargetCall]
     refused: list[CheckResult]
-    """What is not asked, whoever agrees: it would act beyond giving an answer."""
+    """Results for targets that are never asked, even with consent: they would do more than answer."""
 
     @property
     def most_usd(self) -> float:
-        """What those whose price is known cost together, at most."""
+        """The highest possible total cost of those with a known price."""
         return sum(call.most_usd or 0.0 for call in self.calls)
 
     @property
     def unknown(self) -> list[str]:
-        """The targets whose price is not known."""
+        """The targets without a known price."""
         return [call.name for call in self.calls if call.most_usd is None]
 
 
 def planned_calls(config: LLMConfig, roles: Sequence[str], timeout: float) -> CallPlan:
-    """Return a question for each target of `roles`; targets that differ in nothing are asked once."""
+    """Return a question for each target of `roles`; identical targets are asked once."""
     calls: list[TargetCall] = []
     refused: list[CheckResult] = []
     seen: list[ChainEntry] = []
@@ -110,7 +110,7 @@ def _acts(config: LLMConfig, entry: ChainEntry) -> bool:
 
 
 def _limit(config: LLMConfig, entry: ChainEntry) -> tuple[int | None, int | None]:
-    """Return the bound on tokens to ask with, and the one that holds; None where there is none."""
+    """Return the token limit to ask with, and the effective one; None if there is none."""
     asked = entry.settings
     thinks = asked.reasoning_effort not in (None, "none", "minimal")
     usual = _THINKING_TOKENS if thinks else _ANSWER_TOKENS
@@ -137,7 +137,7 @@ def _schema_tokens(entry: ChainEntry) -> int:
 
 
 def _alone(config: LLMConfig, role: str, entry: ChainEntry, timeout: float, most: int | None) -> LLMConfig:
-    """Return a configuration in which one role asks this target alone, once, by its settings."""
+    """Return a configuration in which one role asks only this target, once, with its settings."""
     settings = {name: getattr(entry.settings, name) for name in entry.settings.model_fields_set}
     if most is not None:
         settings["max_tokens"] = most
@@ -150,14 +150,14 @@ def _alone(config: LLMConfig, role: str, entry: ChainEntry, timeout: float, most
     return config.model_copy(
         update={
             "roles": {_ROLE: asked}, "default_role": _ROLE, "policy": PluginSettings(type="simple"), "sinks": (),
-            # Budgets are kept in the folder of the traces: what is spent here counts too.
+            # Budgets are stored in the trace folder: this spending counts too.
             "trace": config.trace.model_copy(update={"enabled": False}),
         }
     )  # fmt: skip
 
 
 def lines_of_plan(plan: CallPlan) -> Iterator[str]:
-    """Yield what somebody should know before the questions are asked."""
+    """Yield what the user should know before the questions are asked."""
     number = len(plan.calls)
     known = number - len(plan.unknown)
     if known:

@@ -1,4 +1,5 @@
-"""Asks what serves the roles, all at once: each server for its models, and with leave each target a question."""
+"""Checks everything that serves the roles, concurrently: each server's list of models, and with consent one question
+per target."""
 
 from __future__ import annotations
 
@@ -21,19 +22,19 @@ from lee_llm_router.providers import registry
 from lee_llm_router.providers.http.provider import HTTPProvider
 
 DEFAULT_TIMEOUT = 15.0
-"""Seconds that a server has to answer."""
+"""Seconds that a server may take to respond."""
 CALL_TIMEOUT = 120.0
-"""Seconds that a target has to answer a question."""
+"""Seconds that a target may take to answer a question."""
 _AT_ONCE = 16
 _SPARE = 30.0
-"""Seconds beyond its limits after which a provider is left behind."""
+"""Seconds beyond its limits after which a provider is abandoned."""
 
 Job: TypeAlias = Callable[[], Sequence[CheckResult]]
 
 
 @dataclass(frozen=True, slots=True)
 class _Named:
-    """A job, and what to say if it never ends."""
+    """A job, and what to report if it never ends."""
 
     subject: str
     run: Job
@@ -48,18 +49,18 @@ def diagnose_live(
     agree: Callable[[CallPlan], bool] = lambda plan: True,  # noqa: ARG005
     on_progress: Callable[[int, int], None] = lambda done, total: None,  # noqa: ARG005
 ) -> list[CheckResult]:
-    """Ask what serves the roles whether it can be reached, takes the key and offers the model.
+    """Ask everything that serves the roles whether it is reachable, accepts the key and offers the model.
 
     Args:
-        source: A configuration, or anything `load_config` takes.
+        source: A configuration, or anything `load_config` accepts.
         role: Ask only the targets of this role. Default: those of all.
-        call: Ask each target one small question too, which may cost something.
-        timeout: Seconds that a server has to answer; a question has `CALL_TIMEOUT`, if that is more.
-        agree: Told before the questions how many there are and what they cost at most; False leaves them out.
-        on_progress: Told after each answer how many have come, and how many there will be.
+        call: Also ask each target one small question, which may cost something.
+        timeout: Seconds that a server may take to respond; a question has `CALL_TIMEOUT`, if that is more.
+        agree: Called before the questions with how many there are and what they cost at most; False skips them.
+        on_progress: Called after each response with how many have come, and how many there will be.
 
     Returns:
-        The results, in the order of the file. Nothing is said of what is wrong with the file: `diagnose` does.
+        The results, in the order of the file. They do not report mistakes in the file: `diagnose` does.
     """
     partial = read_partly(source)
     config = partial.config
@@ -82,7 +83,7 @@ def diagnose_live(
 
 
 def _targets(config: LLMConfig, role: str | None) -> dict[str, list[str | None]]:
-    """Return the providers of the roles, each with the models that they ask it for."""
+    """Return the providers of the roles, each with the models that the roles use."""
     targets: dict[str, list[str | None]] = {}
     for name in config.roles:
         if role in (None, name):
@@ -120,7 +121,7 @@ def _results_of(
 def _all_at_once(
     jobs: Sequence[_Named], limit: float, config: LLMConfig, on_progress: Callable[[int, int], None]
 ) -> list[CheckResult]:
-    """Run `jobs`, some at once, and return their results in order. What hangs past `limit` seconds is left behind."""
+    """Run `jobs`, several at once, and return their results in order. Abandon jobs that hang past `limit` seconds."""
     done: dict[int, Sequence[CheckResult]] = {}
     waiting, changed = deque(enumerate(jobs)), threading.Condition()
 

@@ -1,4 +1,4 @@
-"""Reads lists of models, in the forms that vendors and local servers give them."""
+"""Reads lists of models, in the formats of vendors and local servers."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _MAX_NAME = 300
 
 
 class NoListError(Exception):
-    """The answer is no list of models."""
+    """The response is not a list of models."""
 
 
 def names_in(reply: HTTPReply) -> tuple[set[str], str | None]:
-    """Return the names in a list of models, and what to ask for the next page of it; None where there is none.
+    """Return the names in a list of models, and the query for its next page; None if there is none.
 
     Raises:
-        NoListError: it is no such list.
+        NoListError: it is not such a list.
     """
     try:
         value = from_json(reply.body)
@@ -66,13 +66,13 @@ def _next_page(value: Any) -> str | None:
 
 
 def is_among(model: str, names: Collection[str]) -> bool:
-    """Whether `model` is one of `names`: as it is, with the tag that is meant without one, or without a variant."""
+    """Whether `model` is one of `names`: exactly, with the default tag, or without a variant."""
     bare = model.removeprefix("models/")
     return bare in names or f"{bare}:latest" in names or (":" in bare and bare.partition(":")[0] in names)
 
 
 def path_of_model(list_path: str, model: str) -> str:
-    """Return where the API describes `model`, by where it lists all."""
+    """Return where the API describes `model`, based on where it lists all."""
     return f"{list_path.partition('?')[0]}/{quote(model.removeprefix('models/'), safe='/:@')}"
 
 

@@ -1,4 +1,4 @@
-"""What an error, or an answer with a status, says of the way to a server: each has an id of its own."""
+"""What an error, or a response with a status, says about the way to a server: each case has its own id."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MAX_SKEW = 60.0
 """Seconds by which the clocks of this machine and of a server may differ."""
 
 _NOT_IN_TIME = frozenset({9, 10})
-"""OpenSSL's numbers for certificates that are not valid yet, or no more."""
+"""OpenSSL's numbers for certificates that are not yet valid, or have expired."""
 _OTHER_NAME = frozenset({62, 63, 64})
 _BY_FAILURE = {
     FailureType.AUTH: "LLR909",
@@ -28,11 +28,11 @@ _BY_STATUS = {401: "LLR909", 402: "LLR917", 403: "LLR910", 404: "LLR911", 405: "
 
 
 def id_of_error(error: LLMRouterError, proxy_host: str | None = None) -> str:
-    """Return the id for an error without an answer.
+    """Return the id for an error without a response.
 
     Args:
         error: What a provider raised.
-        proxy_host: The host of the proxy that the request goes through, if it does.
+        proxy_host: The host of the request's proxy, if it has one.
     """
     if isinstance(error, AuthenticationError) and not error.status_code:
         return "LLR919"
@@ -71,7 +71,7 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 
 
 def id_and_text_of_reply(reply: HTTPReply, dialect: Dialect) -> tuple[str, str]:  # type: ignore[type-arg]
-    """Return the id for an answer whose status is no success, and the vendor's words, scrubbed and bounded."""
+    """Return the id for a response with an unsuccessful status, and the vendor's words, scrubbed and shortened."""
     status = reply.status
     if 300 <= status < 400:
         place = reply.quote(reply.headers.get("location", ""), 200)
@@ -97,12 +97,12 @@ def _by_status(status: int) -> str:
 
 
 def is_page(reply: HTTPReply) -> bool:
-    """Whether the answer is a web page."""
+    """Whether the response is a web page."""
     return "html" in reply.headers.get("content-type", "").lower() or reply.body[:200].lstrip()[:1] == b"<"
 
 
 def skew_of(reply: HTTPReply) -> float | None:
-    """Return by how many seconds this machine's clock is ahead of the server's; None if it does not say."""
+    """Return by how many seconds this machine's clock is ahead of the server's; None if unknown."""
     try:
         date = parsedate_to_datetime(reply.headers.get("date", ""))
         return reply.now - date.timestamp()

@@ -1,4 +1,4 @@
-"""Asks a server for its list of models by the provider's own client: its key, its proxy, the authorities it trusts."""
+"""Asks a server for its list of models with the provider's own client: its key, its proxy, its trusted authorities."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ class ServerProbe:
 
     Args:
         provider: The provider.
-        models: The models that roles ask it for; None for its own choice.
+        models: The models that roles use; None for its default.
         timeout: Seconds that each request may take.
-        at: Where the provider stands in the file.
+        at: The provider's place in the file.
     """
 
     def __init__(
@@ -44,14 +44,15 @@ class ServerProbe:
         self._host = urlsplit(provider.config.base_url).netloc
 
     def results(self) -> Iterator[CheckResult]:
-        """Yield what the server said: of the provider if something is wrong there, else of each model; of each key."""
+        """Yield results: about the provider if something is wrong with it, otherwise about each model; and about each
+        key."""
         yield from self._with_first_key()
         path = self._provider.models_path()
         if path is not None:
             yield from self._with_other_keys(path)
 
     def _with_other_keys(self, path: str) -> Iterator[CheckResult]:
-        """Say of each key after the first that is set, of several, whether the server takes it."""
+        """Report for each key after the first one set whether the server accepts it."""
         config = self._provider.config
         names = [name for name in config.several_keys if (config.origin.variable(name) or "").strip()]
         for name in names[1:]:
@@ -88,7 +89,7 @@ class ServerProbe:
             yield from self._of_list(reply, path, took)
 
     def _without_list(self, reply: HTTPReply, took: float) -> Iterator[CheckResult]:
-        """Say of an API without a list of models that something answers."""
+        """Report for an API without a list of models that something responds."""
         if reply.status in (407, *range(500, 600)):
             check, text = id_and_text_of_reply(reply, self._provider.dialect)
             yield self._result(check, text)
@@ -131,7 +132,7 @@ class ServerProbe:
         return names
 
     def _absent(self, model: str, names: set[str], path: str, listed: str) -> CheckResult:
-        """Return the result for a model that the list lacks: some APIs know aliases that they do not list."""
+        """Return the result for a model missing from the list: some APIs accept aliases that they do not list."""
         try:
             reply = self._provider.look_at(path_of_model(path, model), self._timeout)
             if reply.ok and reply.body.lstrip()[:1] == b"{" and model.encode() in reply.body:
@@ -147,7 +148,7 @@ class ServerProbe:
         return self._result("LLR915", text, model, is_lenient=is_lenient)
 
     def _is_public(self, path: str) -> bool:
-        """Whether the list is given without the key too, so that it says nothing of the key."""
+        """Whether the server gives the list even without the key, so that it proves nothing about the key."""
         if not any(True for _ in self._provider.secrets()) or is_this_machine(host_of(self._provider.config.base_url)):
             return False
         try:
