@@ -1,4 +1,4 @@
-"""What the command line is given: text, the prompt, and names of roles."""
+"""The inputs of the command line: text, the prompt, and names of roles."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def text_of(given: str | None, name: str) -> str | None:
-    """Return the argument `name` as text. Where the system's encoding is too narrow for it, it is read as UTF-8.
+    """Return the argument `name` as text. If the system's encoding is too narrow for it, read it as UTF-8.
 
     Raises:
         typer.BadParameter: it is not UTF-8 either.
@@ -40,10 +40,10 @@ def text_of(given: str | None, name: str) -> str | None:
 
 
 def read_prompt(given: str | None) -> str:
-    """Return the prompt: the argument, else standard input without its last newline; without a byte order mark.
+    """Return the prompt: the argument, or else standard input without its last newline and a byte order mark.
 
     Raises:
-        typer.BadParameter: there is none, or it is not text.
+        typer.BadParameter: it is missing, or is not text.
     """
     text = text_of(given, "PROMPT")
     if text is None or text == "-":
@@ -55,10 +55,10 @@ def read_prompt(given: str | None) -> str:
 
 
 def check_role(role: str | None, known: Collection[str]) -> None:
-    """Refuse a role that the configuration does not have: a typo would be answered by the default role.
+    """Refuse a role that the configuration does not have: otherwise the default role would answer after a typo.
 
     Raises:
-        typer.BadParameter: there is no such role; says which one was meant.
+        typer.BadParameter: there is no such role; the message says which one was meant.
     """
     if role is None or role in known:
         return
@@ -70,13 +70,13 @@ def check_role(role: str | None, known: Collection[str]) -> None:
 
 
 def roles_beginning_with(ctx: typer.Context, incomplete: str) -> list[str]:
-    """Return the roles that a shell may complete `incomplete` to; none where the file cannot be read."""
+    """Return the roles that a shell may complete `incomplete` to; none if the file cannot be read."""
     from lee_llm_router.config.discovery import find_config  # noqa: PLC0415
     from lee_llm_router.config.findings import Findings  # noqa: PLC0415
     from lee_llm_router.config.reading import read_tree, router_section  # noqa: PLC0415
     from lee_llm_router.errors import ConfigError  # noqa: PLC0415
 
-    # The tree alone: a shell asks while somebody types, and the checks take as long again.
+    # Only the tree: a shell asks while somebody types, and the checks would double the time.
     findings = Findings("")
     try:
         section: Any = router_section(read_tree(find_config(ctx.params.get("config")), findings), findings).node.value

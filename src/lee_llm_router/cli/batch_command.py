@@ -1,4 +1,4 @@
-"""The command `batch`: asks many rows, and writes one answer each to a file."""
+"""The command `batch`: asks about many rows, and writes one answer each to a file."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def _engine_options(named: list[str] | None, database: str | None) -> dict[str, 
 
 
 def _template(given: str | None) -> str | None:
-    """Return the template that `given` is, or that the file of that name holds."""
+    """Return the template `given`, or the content of the file of that name."""
     text = text_of(given, "--template")
     if text is None or "{" in text:
         return text

@@ -1,4 +1,4 @@
-"""Runs a batch for the command line: its progress, what a signal does, and what is said at the end."""
+"""Runs a batch for the command line: its progress, the effect of signals, and the final summary."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _BAR = 20
 _FIRST_LINE = 10.0
 _LINE_EVERY = 60.0
-"""Seconds between lines of progress where there is no terminal."""
+"""Seconds between lines of progress without a terminal."""
 _LONGEST_FAILURE = 1_000_000
-"""Bytes of a line of the errors file that are read at most, to show it."""
+"""Bytes to read at most of a line of the errors file, to show it."""
 _GRACE = 5.0
-"""Seconds that rows in flight get after SIGTERM or SIGHUP; who sends them ends the process soon after."""
+"""Seconds that rows in flight get after SIGTERM or SIGHUP, whose sender will end the process soon."""
 
 
 def run_batch(router: LeeLLMRouter, rows: str, settings: BatchSettings, *, as_json: bool) -> bool:
     """Run a batch, and return whether every row has its answer.
 
     Raises:
-        ConfigError: it cannot be begun.
-        KeyboardInterrupt, EndedBySignalError: it was told to end, and what was answered is written.
+        ConfigError: it cannot start.
+        KeyboardInterrupt, EndedBySignalError: it was told to end, and the answers so far are written.
     """
     with ProgressLine() as line:
         lines = _Lines()
@@ -69,15 +69,15 @@ def run_batch(router: LeeLLMRouter, rows: str, settings: BatchSettings, *, as_js
 
 
 class _Ending:
-    """Runs a batch in an event loop in which signals end it in good order."""
+    """Runs a batch in an event loop where signals end it cleanly."""
 
     def __init__(self, run: BatchRun, line: ProgressLine) -> None:
         self._run, self._line = run, line
         self.signal: int | None = None
-        """The signal that has ended it."""
+        """The signal that ended it."""
 
     async def run_to_end(self) -> BatchReport:
-        """Run the batch. The first signal stops it, the second one cancels what is in flight."""
+        """Run the batch. The first signal stops it, the second one cancels the rows in flight."""
         loop = asyncio.get_running_loop()
         task = asyncio.ensure_future(self._run.run())
         is_main = threading.current_thread() is threading.main_thread()
@@ -110,7 +110,7 @@ class _Ending:
 
 
 class _Lines:
-    """Says how far a batch is, now and then, where no terminal shows its line of progress."""
+    """Reports the progress of a batch at intervals, if no terminal shows its progress line."""
 
     def __init__(self) -> None:
         self._is_wanted = not sys.stderr.isatty()
@@ -124,7 +124,7 @@ class _Lines:
 
 
 def progress_text(figures: BatchReport, *, bar: bool) -> str:
-    """Return how far a batch is, in a line."""
+    """Return the progress of a batch in one line."""
     share = _share(figures)
     known = figures.already_answered + figures.already_failed
     parts = [f"{figures.done:,} rows" + (f" ({known:,} before)" if known else "")]
@@ -144,7 +144,7 @@ def progress_text(figures: BatchReport, *, bar: bool) -> str:
 
 
 def summary(figures: BatchReport) -> str:
-    """Return what a batch has done, in a few lines."""
+    """Return the results of a batch in a few lines."""
     parts = [f"{figures.answered:,} answered"]
     if figures.already_answered:
         parts.append(f"{figures.already_answered:,} before")
@@ -160,7 +160,7 @@ def summary(figures: BatchReport) -> str:
 
 
 def _first_failure(figures: BatchReport) -> list[str]:
-    """Return a line with the first failure in the errors file; empty if it cannot be read now."""
+    """Return a line with the first failure in the errors file; empty if that cannot be read now."""
     try:
         with figures.errors.open("rb") as file:
             said = json.loads(file.readline(_LONGEST_FAILURE))
@@ -170,7 +170,7 @@ def _first_failure(figures: BatchReport) -> list[str]:
 
 
 def _share(figures: BatchReport) -> float | None:
-    """Return the part of all rows that has ended, from 0 to 1; None where it is not known."""
+    """Return the share of rows that have ended, from 0 to 1; None if unknown."""
     total: float | None = figures.total_rows
     if total is None and figures.share_read and figures.rows:
         total = figures.rows / figures.share_read

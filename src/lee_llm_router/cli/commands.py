@@ -1,7 +1,7 @@
 """The command `lee-llm-router`: parse, call, print.
 
-Exit codes: 0 success; 1 the call failed, the doctor found errors, or the output cannot be written; 2 wrong usage, or a
-configuration that cannot be used; 130 interrupted. SIGTERM and SIGHUP cancel what runs, and then end the process.
+Exit codes: 0 success; 1 the call failed, the doctor found errors, or the output cannot be written; 2 wrong usage, or an
+unusable configuration; 130 interrupted. SIGTERM and SIGHUP cancel running work, and then end the process.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def _options(
     ] = False,
 ) -> None:
     """Options of the program itself."""
-    # Imported here, as what the commands need: a tenth of the time that help takes goes into logging and errors.
+    # Imported late, like what the commands need: logging and errors take a tenth of the time of the help.
     from lee_llm_router.cli.warnings import show_warnings  # noqa: PLC0415
 
     show_warnings()
@@ -115,14 +115,14 @@ app.command(epilog="Example: lee-llm-router init --output llm.yaml", short_help=
 
 
 def _report(error: Exception) -> int:
-    """Print what went wrong to standard error, and return the exit code."""
+    """Print an error to standard error, and return the exit code."""
     if isinstance(error, BrokenPipeError):
         return 1
     from lee_llm_router.errors import ConfigError, LLMRouterError  # noqa: PLC0415
 
     text = str(error)
     if isinstance(error, ConfigError) and len(error.findings) == 1:
-        text = error.findings[0]  # which says where, as the message above it would
+        text = error.findings[0]  # it says where, as the message above would
     elif not isinstance(error, LLMRouterError | OutputError):
         text = f"{type(error).__name__}: {text}"
     say(f"{PROGRAM}: {text}")

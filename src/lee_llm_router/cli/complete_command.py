@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from lee_llm_router.response.types import LLMResponse
 
 _MOST_ROUNDS = 10
-"""Times that tools are run for one question."""
+"""How often to run tools for one question."""
 
 
 def complete(
@@ -83,7 +83,7 @@ def complete(
 
 
 def _progress_of(line: Any, *, verbose: bool) -> CallProgress | None:
-    """Return what tells `line` of the call; None where nobody would see it."""
+    """Return the sink that updates `line`; None if nobody would see it."""
     if not (verbose or sys.stderr.isatty()):
         return None
     from lee_llm_router.cli.asking.call_progress import CallProgress  # noqa: PLC0415
@@ -92,7 +92,7 @@ def _progress_of(line: Any, *, verbose: bool) -> CallProgress | None:
 
 
 class _Question:
-    """One question, with all that is asked again until the model calls no more tools."""
+    """One question, repeated until the model calls no more tools."""
 
     def __init__(
         self, router: Any, role: str | None, options: dict[str, Any], progress: CallProgress | None, *, as_json: bool,
@@ -108,7 +108,7 @@ class _Question:
         self._verbose = verbose
 
     def ask(self, messages: list[dict[str, Any]], tools: Sequence[Mapping[str, Any]]) -> None:
-        """Ask and print the answer. While it calls what of `tools` can be run, run that and ask on."""
+        """Ask and print the answer. As long as it calls tools that can run, run them and ask again."""
         from lee_llm_router.cli.asking.answers import print_calls, print_fields, summary, tell_cut  # noqa: PLC0415
         from lee_llm_router.cli.asking.tool_files import ToolRunner  # noqa: PLC0415
         from lee_llm_router.cli.output import PROGRAM, say  # noqa: PLC0415

@@ -22,7 +22,7 @@ Format: TypeAlias = Literal["text", "json", "github"]
 
 _LIVE = "--live"
 _MAX_REPAIRS = 5
-"""Rounds of repairs: what one of them makes readable may show what the next can repair."""
+"""Rounds of repairs: one may make something readable that the next can repair."""
 _LIVE_WORDS = ("models", "call")
 
 
@@ -48,10 +48,10 @@ FixOption = Annotated[
 
 
 class DoctorCommand(TyperCommand):
-    """The command, with an option that may stand alone or with a word: ``--live``, ``--live=call``."""
+    """The command, with an option that may have a word or none: ``--live``, ``--live=call``."""
 
     def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]
-        """As the base class, with the word that is left out filled in."""
+        """As the base class, with the omitted word filled in."""
         filled: list[str] = []
         for index, word in enumerate(args):
             is_bare = word == _LIVE and args[index + 1 : index + 2] not in ([one] for one in _LIVE_WORDS)
@@ -134,7 +134,7 @@ def _diagnosed(config: Path | None, role: str | None) -> tuple[Path, list[CheckR
 
 
 def _asked(path: Path, role: str | None, call: bool, timeout: float, yes: bool) -> list[CheckResult]:
-    """Ask the servers, with a line of progress on standard error."""
+    """Ask the servers, with a progress line on standard error."""
     from lee_llm_router.cli.progress import ProgressLine  # noqa: PLC0415
     from lee_llm_router.doctor.live.diagnosis import diagnose_live  # noqa: PLC0415
 
@@ -153,12 +153,12 @@ def _asked(path: Path, role: str | None, call: bool, timeout: float, yes: bool) 
 
 
 def _is_at_terminal() -> bool:
-    """Whether somebody can be asked."""
+    """Whether a user is there to ask."""
     return sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()
 
 
 def _agreed(plan: CallPlan, yes: bool) -> bool:
-    """Tell what the questions cost, and ask for leave at a terminal; without one, only `yes` gives it."""
+    """Show the cost of the questions, and ask for consent at a terminal; without one, only `yes` gives it."""
     from lee_llm_router.doctor.live.call_probe import lines_of_plan  # noqa: PLC0415
 
     for text in lines_of_plan(plan):
@@ -172,7 +172,7 @@ def _agreed(plan: CallPlan, yes: bool) -> bool:
 
 
 def _repaired(results: Sequence[CheckResult], yes: bool, *, is_first: bool) -> bool:
-    """Show what can be repaired, ask for leave, and do it. Return whether anything was changed."""
+    """Show possible repairs, ask for consent, and make them. Return whether anything changed."""
     from lee_llm_router.doctor.fixes import planned_repairs  # noqa: PLC0415
 
     repairs = planned_repairs(results)

@@ -1,4 +1,4 @@
-"""The command `explain`: what asking a role would do, with nobody asked."""
+"""The command `explain`: what asking a role would do, without asking anybody."""
 
 from __future__ import annotations
 

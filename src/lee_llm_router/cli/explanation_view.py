@@ -1,4 +1,4 @@
-"""An explanation of a call as text: what it does first, its chain, and what holds for all of it."""
+"""An explanation of a call as text: its first step, its chain, and what applies to all of it."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _STYLES: dict[str, Style] = {
 }  # fmt: skip
 _MAX_VALUE = 80
 _HANG = 4
-"""Columns by which the rest of a long line is indented more than its beginning; no label is shorter."""
+"""Extra indentation of the rest of a long line, in columns; no label is shorter."""
 _MAX_REASON = 600
 _WHOLE_LINES = 100_000
-"""Columns in a pipe: there no line is wrapped."""
+"""Columns in a pipe, where no line is wrapped."""
 _SECONDS = ("timeout", "deadline", "backoff", "max_backoff", "patience", "first_token_timeout", "idle_timeout")
-"""Settings that are seconds, by the last part of their names."""
+"""Settings in seconds, by the last part of their names."""
 
 
 def print_explanation(told: Explanation) -> None:
@@ -38,7 +38,7 @@ def print_explanation(told: Explanation) -> None:
 
         for indent, label, text, style in _lines(told):
             line = Text.assemble((label, style), text)
-            # What goes on below stands further in, so that each line's beginning is seen.
+            # Continuation lines are indented further, so that each line's beginning is visible.
             parts = line[_HANG:].wrap(console, max(1, console.width - indent - _HANG), overflow="fold")
             for number, part in enumerate(parts):
                 console.print(
@@ -51,7 +51,7 @@ def print_explanation(told: Explanation) -> None:
 
 
 def _lines(told: Explanation) -> Iterator[tuple[int, str, str, Style]]:
-    """Yield the lines: indent, a label, the text behind it, and what the label looks like in colours."""
+    """Yield the lines: indent, a label, the text after it, and the label's style."""
     yield 0, f"role {told.role} ", _what_first(told), "bold"
     if told.asked_role is not None:
         yield 2, "asked for ", f"{told.asked_role}, which is no role: the default role answers", "yellow"

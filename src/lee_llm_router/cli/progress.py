@@ -1,16 +1,16 @@
-"""One line on standard error that says what a command is doing, while that takes long; gone when it is done.
+"""A line on standard error that says what a command is doing while that takes long; erased at the end.
 
-It is shown only where standard error is a terminal, and only after half a second, so that quick work shows nothing. A
-thread draws it, ten times a second. A message (`output.say`) takes its place, and it is drawn again below. What is
-written to standard output while it is shown would stand in the middle of it: `hide` it before.
+It is shown only if standard error is a terminal, and only after half a second, so that quick work shows nothing. A
+thread draws it ten times a second. A message (`output.say`) replaces it, and it is drawn again below. Text written to
+standard output while it is shown would appear in the middle of it: `hide` it first.
 
     with ProgressLine("reading traces", total=len(files)) as line:
         for file in files:
             read(file)
             line.advance()
 
-It is drawn with a carriage return and an erased line alone: nothing of it is left if the process is killed or stopped,
-as the hidden cursor of a library's display would be.
+Drawing only uses a carriage return and an erased line. So nothing remains if the process is killed or stopped, unlike
+the hidden cursor of a library's display.
 """
 
 from __future__ import annotations
@@ -26,22 +26,22 @@ from typing import Self, TypeAlias
 from lee_llm_router.cli.output import ERASED_LINE, STDERR_LOCK, beside_status, escaped, write_status
 
 ProgressText: TypeAlias = str | Callable[[], str]
-"""What is shown; a function is asked each time it is drawn, and says itself how long it has taken."""
+"""The text to show. A function is called each time the line is drawn, and includes its own duration."""
 
 _SHOWN_AFTER = 0.5
 _FRAME_SECONDS = 0.1
 _DOTS = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 _PLAIN = "-\\|/"
 _SECONDS_FROM = 1.0
-"""Seconds from which they are shown."""
+"""Seconds before the duration is shown."""
 
 
 class ProgressLine:
-    """The line, while it is entered. It may be told and advanced from any thread.
+    """The line, shown while the context is active. Any thread may update and advance it.
 
     Args:
-        text: What goes on; nothing is shown while it is empty.
-        total: How many steps there are, where that is known; then the line counts them.
+        text: The current activity; nothing is shown while it is empty.
+        total: The number of steps, if known; then the line counts them.
     """
 
     def __init__(self, text: ProgressText = "", *, total: int | None = None) -> None:
@@ -56,21 +56,21 @@ class ProgressLine:
         self._frames = ""
 
     def tell(self, text: ProgressText) -> None:
-        """Say what goes on from now on; its seconds are counted anew."""
+        """Show a new activity; its duration starts at zero."""
         self._text, self._told_at = text, monotonic()
 
     def advance(self, steps: int = 1) -> None:
-        """Count `steps` that are done."""
+        """Count `steps` as done."""
         self._done += steps
 
     def hide(self) -> None:
-        """Erase it, until it is shown again: something is about to be written at the terminal."""
+        """Erase it until the next `show`: something is about to be written to the terminal."""
         with STDERR_LOCK:
             self._hidden = True
             self._erase()
 
     def show(self) -> None:
-        """Draw it again, if it is still wanted in half a second."""
+        """Draw it again, if it is still needed in half a second."""
         self._told_at = monotonic()
         self._due_at = self._told_at + _SHOWN_AFTER
         self._hidden = False
@@ -132,7 +132,7 @@ def _takes(text: str) -> bool:
 
 
 def _cut(text: str) -> str:
-    """Return the line as it is written: what does not fit is left out, since a wrapped line could not be erased."""
+    """Return the line cut to the width of the terminal, since a wrapped line could not be erased."""
     from lee_llm_router.cli.trace.layout import fitted  # noqa: PLC0415 - quick work shows nothing
 
     line = fitted(text, max(1, _columns() - 1))
@@ -140,7 +140,7 @@ def _cut(text: str) -> str:
 
 
 def _columns() -> int:
-    """Return how many columns the terminal has that standard error is; standard output may be another, or none."""
+    """Return the columns of standard error's terminal; standard output may be another one, or none."""
     try:
         return os.get_terminal_size(sys.stderr.fileno()).columns or 80
     except (OSError, ValueError):

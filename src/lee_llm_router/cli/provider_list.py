@@ -1,4 +1,4 @@
-"""What may stand as a provider's `type` here: each with its address, and whether its key is set. Never the key."""
+"""The possible values of a provider's `type` here: each with its address, and whether its key is set. Never the key."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ class ListedProvider:
 
     name: str
     type: str
-    """The type behind an alias; of a type, its own name."""
+    """The type behind an alias; for a type, its own name."""
     source: Literal["built in", "vendor", "installed", "registered"]
     about: str | None
     base_url: str | None
-    """Where it is asked; None where it has no address, or the file must give it."""
+    """Its address; None if it has none, or if the file must give it."""
     keys: tuple[str, ...]
-    """Variables that its key may be in."""
+    """Variables that may hold its key."""
     key_set: str | None
-    """The one of them that it is read from now; None if none is set."""
+    """The variable that its key currently comes from; None if none is set."""
     command: str | None
-    """The program that it runs; None if it runs none, or the file must name it."""
+    """The program that it runs; None if it runs none, or if the file must name it."""
     model: str | None
     """A model to begin with."""
     problem: str | None = None
@@ -45,7 +45,7 @@ def listed_providers(environment: Mapping[str, str]) -> list[ListedProvider]:
     """Return all types and aliases, sorted by name.
 
     Args:
-        environment: Where to look whether keys are set.
+        environment: Where to check whether keys are set.
     """
     return [_listed(name, environment) for name in PROVIDERS.available()]
 
@@ -54,7 +54,7 @@ def _listed(name: str, environment: Mapping[str, str]) -> ListedProvider:
     type_name, defaults = PROVIDERS.resolve(name)
     vendor = vendors().get(name)
     if vendor is not None and (vendor.type, vendor.defaults()) != (type_name, defaults):
-        vendor = None  # the application has put something else in its place
+        vendor = None  # the application has replaced it
     values, problem = _values(name, defaults)
     named = (values.get("api_key_env"), *(values.get("other_api_key_envs") or ()))
     keys = tuple(key for key in named if isinstance(key, str))
@@ -77,7 +77,7 @@ def _text(value: object) -> str | None:
 
 
 def _values(name: str, defaults: Mapping[str, Any]) -> tuple[Mapping[str, Any], str | None]:
-    """Return what the settings of `name` are where a file gives none, and why it cannot be used."""
+    """Return the default settings of `name`, and why it cannot be used."""
     try:
         fields = PROVIDERS.settings_model(name).model_fields
         return {**{key: field.default for key, field in fields.items()}, **defaults}, None
@@ -99,7 +99,7 @@ def render_providers(listed: Sequence[ListedProvider], width: int | None = None)
     """Return the list as a table. No newline at the end.
 
     Args:
-        listed: What to show, in that order.
+        listed: What to show, in order.
         width: Columns of a line; longer ones are wrapped between words. None: one line for each.
     """
     rows = [_HEAD, *map(_cells, listed)]

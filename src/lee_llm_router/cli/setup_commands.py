@@ -1,4 +1,4 @@
-"""The commands that help to set the router up: what there is to choose from, and a file to start from."""
+"""The commands that help to set up the router: a list of choices, and a file to start from."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def init(
 
 
 def _env_file_of(config: Path | None) -> Mapping[str, str]:
-    """Return what the `.env` beside the configuration says. Without a configuration, which need not be, nothing."""
+    """Return the variables of the `.env` next to the configuration; none without a configuration, which is optional."""
     from lee_llm_router.config.discovery import find_config  # noqa: PLC0415
     from lee_llm_router.errors import ConfigError  # noqa: PLC0415
 

@@ -1,6 +1,6 @@
-"""Ends the command line by a signal as Ctrl-C does: what runs is cancelled and cleaned up, and then the process ends.
+"""Ends the command line on a signal like on Ctrl-C: running work is cancelled and cleaned up, then the process ends.
 
-By default, Python ends at once by SIGTERM (a service manager, a time limit) and SIGHUP (a closed terminal).
+By default, SIGTERM (a service manager, a time limit) and SIGHUP (a closed terminal) end Python at once.
 """
 
 from __future__ import annotations
@@ -17,29 +17,30 @@ _SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 
 
 class EndedBySignalError(BaseException):
-    """A signal has told the program to end. Like KeyboardInterrupt it is no Exception, so that nothing handles it."""
+    """A signal has told the program to end. Like KeyboardInterrupt it is not an Exception, so that nothing handles
+    it."""
 
     def __init__(self, number: int) -> None:
         super().__init__(signal.Signals(number).name)
         self.number = number
 
     def end_process(self) -> NoReturn:
-        """End the process by the same signal, so that whoever sent it sees that it was obeyed."""
+        """End the process with the same signal, so that its sender sees that it was obeyed."""
         signal.signal(self.number, signal.SIG_DFL)
         os.kill(os.getpid(), self.number)
-        # The signal is blocked: the exit code is the one that a shell would show.
+        # The signal is blocked: use the exit code that a shell would show.
         os._exit(128 + self.number)
 
 
 @contextmanager
 def signals_as_errors() -> Iterator[None]:
-    """Raise `EndedBySignalError` where a signal arrives, once. A signal that is ignored stays so (nohup)."""
-    # Handlers can be set in the main thread only.
+    """Raise `EndedBySignalError` when a signal arrives, once. Ignored signals stay ignored (nohup)."""
+    # Only the main thread can set handlers.
     is_main = threading.current_thread() is threading.main_thread()
     taken = [number for number in _SIGNALS if is_main and signal.getsignal(number) is signal.SIG_DFL]
 
     def end(number: int, _: FrameType | None) -> None:
-        # A second signal must not break the clean-up.
+        # A second signal must not interrupt the cleanup.
         for one in taken:
             signal.signal(one, signal.SIG_IGN)
         raise EndedBySignalError(number)

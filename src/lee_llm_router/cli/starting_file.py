@@ -1,4 +1,4 @@
-"""A configuration to start from, written from what this machine has. It holds no key: only names of variables."""
+"""A configuration to start from, based on what this machine has. It contains no key, only names of variables."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from lee_llm_router.errors import ConfigError
 _ROLE = "assistant"
 _TIMEOUT = 60
 _USUAL_ATTEMPTS = 6
-"""Attempts of a call where a file says nothing."""
+"""Default attempts of a call."""
 
 _HEAD = """\
 # Written by `lee-llm-router init` from what was found on this machine. Keys stay where they are: this file names the
@@ -44,7 +44,7 @@ _NO_MODEL = FoundModel(
 
 
 def starting_text(models: Sequence[FoundModel]) -> str:
-    """Return the configuration that asks `models` in order. Where none can be used as it is, it answers offline."""
+    """Return the configuration that asks `models` in order. If none is ready to use, it answers offline."""
     ready = [one for one in models if one.left_to_do is None] or [_NO_MODEL]
     waiting = [one for one in models if one.left_to_do is not None]
     parts = [_HEAD, "llm:", f"  default_role: {_ROLE}", "", *_providers(ready, waiting), "", *_role(ready), ""]
@@ -52,7 +52,7 @@ def starting_text(models: Sequence[FoundModel]) -> str:
 
 
 def next_steps(path: Path, models: Sequence[FoundModel]) -> str:
-    """Return what the file at `path` asks, what was found, and what to do next."""
+    """Return what the file at `path` asks, what was found, and the next steps."""
     ready = [one for one in models if one.left_to_do is None]
     chain = [one.name if one.model is None else f"{one.name}/{one.model}" for one in ready]
     lines = [
@@ -76,11 +76,11 @@ def write_starting_file(path: Path, text: str, *, replace: bool) -> None:
 
     Args:
         path: The file.
-        text: What it shall hold.
-        replace: Whether to write over a file that is there.
+        text: Its content.
+        replace: Whether to overwrite an existing file.
 
     Raises:
-        ConfigError: it is there and may not be replaced, or it cannot be written.
+        ConfigError: it exists and may not be replaced, or it cannot be written.
     """
     shown = bounded(str(path))
     taken = ConfigError(f"{shown} is there already: --force replaces it, --output names another", sent=False)
@@ -90,7 +90,7 @@ def write_starting_file(path: Path, text: str, *, replace: bool) -> None:
             raise taken
         path = Path(os.path.realpath(path))  # a link stays one
         temporary = path.with_name(f".{path.name[:100]}-{token_hex(4)}")
-        # Readable by others as any new file: no secret is in it.
+        # Others may read it like any new file: it contains no secret.
         with open(temporary, "x", encoding="utf-8") as file:  # noqa: PTH123 - as the rest of this function
             file.write(text)
             file.flush()
@@ -111,7 +111,7 @@ def write_starting_file(path: Path, text: str, *, replace: bool) -> None:
 
 
 def _put_where_nothing_is(temporary: Path, path: Path) -> None:
-    """Give a whole file the name `path`, if nothing has it: also not since it was looked for.
+    """Give a complete file the name `path` if nothing has it, even if it was taken a moment ago.
 
     Raises:
         FileExistsError: something has that name.
@@ -121,7 +121,7 @@ def _put_where_nothing_is(temporary: Path, path: Path) -> None:
     except FileExistsError:
         raise
     except OSError:
-        temporary.rename(path)  # a file system without hard links
+        temporary.rename(path)  # the file system has no hard links
 
 
 def _providers(ready: Sequence[FoundModel], waiting: Sequence[FoundModel]) -> Iterator[str]:
@@ -140,7 +140,7 @@ def _role(ready: Sequence[FoundModel]) -> Iterator[str]:
     yield f"      provider: {first.name}"
     if first.model is not None:
         yield f"      model: {_scalar(_literal(first.model))}"
-    # A chain whose end is never reached would be no chain: each target has its time, and an attempt.
+    # A chain needs time to reach its end: each target gets its time, and an attempt.
     deadline = f"deadline: {max(150, _TIMEOUT * len(ready))}"
     yield f"      timeout: {_TIMEOUT}                  # seconds, one attempt"
     yield f"      {deadline:<28} # seconds, the whole call: retries and fallbacks included"
@@ -159,7 +159,7 @@ def _comment_after(text: str, comment: str) -> str:
 
 
 def _literal(text: str) -> str:
-    """Return what the loader reads as `text`, which refers to no variables."""
+    """Return a value that the loader reads as `text`, without references to variables."""
     return text.replace("${", "$${")
 
 
@@ -168,6 +168,6 @@ def _mapping(settings: Mapping[str, str]) -> str:
 
 
 def _scalar(text: str) -> str:
-    """Return `text` as YAML reads it back: plain where that is safe, else in double quotes, as JSON writes it."""
+    """Return `text` so that YAML reads it back: plain if that is safe, otherwise in double quotes, like JSON."""
     is_plain = _PLAIN.fullmatch(text) and text.lower() not in _NO_TEXT
     return text if is_plain else json.dumps(text, ensure_ascii=False)

@@ -1,4 +1,4 @@
-"""The package's warnings on standard error, as the command line shows them."""
+"""The package's warnings on standard error, in the style of the command line."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from lee_llm_router.cli.output import say
 
 
 class _SaidMessage(logging.Handler):
-    """Says the message of a warning as the command line says its own."""
+    """Formats a warning's message like the command line's own."""
 
     def emit(self, record: logging.LogRecord) -> None:
         try:

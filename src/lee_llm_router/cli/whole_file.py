@@ -1,4 +1,4 @@
-"""Writes a file that the command line was asked for: whole or not at all, readable to its owner alone."""
+"""Writes a file for the command line: completely or not at all, readable only by its owner."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from secrets import token_hex
 from typing import TypeAlias
 
 Fill: TypeAlias = Callable[[Callable[[bytes], object]], object]
-"""Writes the content by calling what it is given."""
+"""Writes the content by calling its argument."""
 
 
 def write_whole_file(path: Path, fill: Fill) -> None:
-    """Write a file under another name beside `path`, and give it that name when it is whole.
+    """Write a file under another name next to `path`, and rename it when it is complete.
 
-    A link stays a link: what it leads to is replaced. A device or a pipe is written to as it is.
+    A link stays a link: its target is replaced. A device or a pipe is written to directly.
 
     Raises:
         OSError: it cannot be written.
-        ValueError: `path` can be no path.
+        ValueError: `path` is invalid.
     """
     if path.exists() and not path.is_file():
         with open(path, "wb") as there:  # noqa: PTH123 - as below

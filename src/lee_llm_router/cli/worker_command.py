@@ -56,7 +56,7 @@ def _work(router: LeeLLMRouter, address: str | None, roles: list[str], *, idle: 
     """Answer rows of `roles` until the worker is stopped.
 
     Raises:
-        LLMRouterError: no row can be answered any more.
+        LLMRouterError: no more rows can be answered.
     """
     from lee_llm_router.batch.durable.asking import RowAsker  # noqa: PLC0415
     from lee_llm_router.batch.durable.database import BatchDatabase  # noqa: PLC0415

@@ -1,1 +1,1 @@
-"""What the commands share that ask a role: their options, what is asked, and how the answer is shown."""
+"""What the commands that ask a role share: their options, the question, and how they show the answer."""

@@ -1,4 +1,4 @@
-"""Asking, and showing the answer: its text as it arrives, its value, or all its fields as JSON."""
+"""Asks, and shows the answer: its text as it arrives, its value, or all its fields as JSON."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 
 class AnswerPrinter:
-    """Asks a role, and prints what comes.
+    """Asks a role, and prints the result.
 
     Args:
-        router: Who is asked.
-        progress: Is told when the answer begins; None where nothing is shown.
+        router: The router to ask.
+        progress: Learns when the answer begins; None if no progress is shown.
     """
 
     def __init__(self, router: LeeLLMRouter, progress: CallProgress | None = None) -> None:
@@ -36,7 +36,7 @@ class AnswerPrinter:
 
     @property
     def text(self) -> str:
-        """The text that has been printed of the answer asked for last."""
+        """The printed text of the last answer."""
         return "".join(self._pieces)
 
     def as_text(self, role: str | None, messages: list[dict[str, Any]], options: dict[str, Any]) -> LLMResponse:
@@ -48,14 +48,14 @@ class AnswerPrinter:
         return stream.response
 
     def as_value(self, role: str | None, messages: list[dict[str, Any]], options: dict[str, Any]) -> LLMResponse:
-        """Print the value of an answer that must be JSON, once it is whole and fits, and return the answer."""
+        """Print the value of an answer that must be JSON, once it is complete and valid, and return the answer."""
         answer = self.whole(role, messages, options)
         if answer.text or not answer.tool_calls:
             write_json(answer.parsed, indent=2)
         return answer
 
     def whole(self, role: str | None, messages: list[dict[str, Any]], options: dict[str, Any]) -> LLMResponse:
-        """Return the whole answer, for who prints it otherwise."""
+        """Return the whole answer, for callers that print it themselves."""
         started = self._begin()
         answer = self._router.complete(role, messages, **options)
         self.seconds = perf_counter() - started
@@ -72,7 +72,7 @@ class AnswerPrinter:
             self._progress.answer_begins(characters)
 
     def _print_pieces(self, chunks: Iterable[StreamChunk], started: float) -> None:
-        """Print each piece as it arrives. The last line is ended, also when an error ends the answer."""
+        """Print each piece as it arrives. Ends the last line, even if an error ends the answer."""
         answer, line_open, calls_only = AnswerWriter(), False, False
         try:
             for chunk in chunks:
@@ -102,13 +102,13 @@ class AnswerPrinter:
 
 
 def print_fields(answer: LLMResponse) -> None:
-    """Print the fields of an answer as JSON: not the vendor's own body, and no headers."""
+    """Print the fields of an answer as JSON, without the vendor's own body and the headers."""
     shown = {f.name: getattr(answer, f.name) for f in fields(answer) if f.repr}
     write_json(shown | {"provider_request_id": answer.provider_request_id}, indent=2)
 
 
 def print_calls(answer: LLMResponse) -> None:
-    """Print the tools that an answer calls: an object a line, with the arguments as the model wrote them."""
+    """Print the tool calls of an answer: one object per line, with the arguments as the model wrote them."""
     for call in answer.tool_calls:
         try:
             arguments = json.loads(call.arguments or "{}")
@@ -118,7 +118,7 @@ def print_calls(answer: LLMResponse) -> None:
 
 
 def summary(answer: LLMResponse, printer: AnswerPrinter, progress: CallProgress | None) -> str:
-    """Return what one line says of an answer: who gave it, how long it took, what it used, and its id."""
+    """Return a one-line summary of an answer: who gave it, how long it took, what it used, and its id."""
     from lee_llm_router.cli.trace.figures import count, duration, money  # noqa: PLC0415 - only some want it
     from lee_llm_router.telemetry.records import target_name  # noqa: PLC0415
 
@@ -138,6 +138,6 @@ def summary(answer: LLMResponse, printer: AnswerPrinter, progress: CallProgress 
 
 
 def tell_cut(answer: LLMResponse) -> None:
-    """Say so if an answer has ended at its limit of tokens."""
+    """Report if an answer has ended at its token limit."""
     if answer.finish_reason == "length":
         say(f"{PROGRAM}: the answer is cut off: it has reached its limit of tokens")

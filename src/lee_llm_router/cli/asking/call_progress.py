@@ -1,4 +1,4 @@
-"""The line of progress of a call: who is asked, what is waited for, which target is next."""
+"""The progress line of a call: the target in use, the reason for a wait, the next target."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from lee_llm_router.telemetry.records import target_name
 
 
 class CallProgress:
-    """Tells a line of progress what the events of a call say; a sink of the router.
+    """Updates a progress line from the events of a call; a sink of the router.
 
-    Where standard output is a terminal too, the line is gone once the answer begins. Else it counts what has come.
+    If standard output is a terminal too, the line disappears once the answer begins. Otherwise it counts what has come.
 
     Args:
         line: The line.
@@ -28,9 +28,9 @@ class CallProgress:
         self._failure = ""
         self._characters = 0
         self.request_id = ""
-        """The id of the call that began last."""
+        """The id of the latest call."""
         self.targets: list[str] = []
-        """The targets that it has asked, in order; one asked again stands there again."""
+        """The targets that it has asked, in order; repeated ones appear again."""
 
     def emit(self, event: RouterEvent) -> None:
         """Take an event of the call."""
@@ -60,7 +60,7 @@ class CallProgress:
                 self._line.tell(f"{self._target} answers")
 
     def answer_begins(self, characters: int = 0) -> None:
-        """The answer is about to be written to standard output; `characters` of it now."""
+        """Called before the answer is written to standard output: `characters` of it now."""
         if self._answers_here:
             self._line.hide()
         else:

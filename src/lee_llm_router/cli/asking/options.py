@@ -61,7 +61,7 @@ SettingOption = Annotated[
 ]
 
 CALL_ARGUMENTS = frozenset({"self", "role", "messages"})
-"""Names that a call of the router has for other things, so that no option can have them."""
+"""Parameters of a router's calls with other meanings, so that no option can have their names."""
 
 
 def call_options(
@@ -71,10 +71,10 @@ def call_options(
     max_tokens: int | None = None,
     settings: Iterable[str] | None = None,
 ) -> dict[str, Any]:
-    """Return the options of a call that the command line gives.
+    """Return the call options on the command line.
 
     Raises:
-        typer.BadParameter: a setting is no ``NAME=VALUE``, no option, or is given twice.
+        typer.BadParameter: a setting is not ``NAME=VALUE``, is no option, or is given twice.
     """
     named = {"model": text_of(model, "--model"), "temperature": temperature, "max_tokens": max_tokens}
     options: dict[str, Any] = {name: value for name, value in named.items() if value is not None}
@@ -87,7 +87,7 @@ def call_options(
 
 
 def named_values(settings: Iterable[str] | None, option: str) -> dict[str, Any]:
-    """Return the values that texts of the form ``NAME=VALUE`` give; `option` names them in messages.
+    """Return the values in texts of the form ``NAME=VALUE``; messages call them `option`.
 
     Raises:
         typer.BadParameter: one has another form, or a name is given twice.
@@ -110,7 +110,7 @@ def question_options(
     schema: str | None = None,
     **others: Any,
 ) -> dict[str, Any]:
-    """As `call_options`, with the tools and the schema that files hold.
+    """As `call_options`, with tools and schema from files.
 
     Raises:
         typer.BadParameter: as `call_options`, or one of the files cannot be used.
@@ -126,9 +126,9 @@ def question_options(
 
 
 def _value(text: str) -> Any:
-    """Return the JSON value that `text` is, else the text itself: ``seed=3``, ``stop=END``, ``stop=["a","b"]``.
+    """Return `text` as a JSON value, or else the text itself: ``seed=3``, ``stop=END``, ``stop=["a","b"]``.
 
-    A number may be written as people do (``.5``), and true and false with a capital letter.
+    Accepts numbers like ``.5``, and true and false with a capital letter.
     """
     plain = text.strip()
     if plain in ("True", "False"):
@@ -143,7 +143,7 @@ def _value(text: str) -> Any:
 
 
 def router_for(targets: Iterable[str] | None, config: Path | None, **options: Any) -> LeeLLMRouter:
-    """Return the router that a command asks: of named `targets`, else of the configuration.
+    """Return the router for a command: from named `targets`, or else from the configuration.
 
     Raises:
         ConfigError: it cannot be built.
@@ -156,10 +156,10 @@ def router_for(targets: Iterable[str] | None, config: Path | None, **options: An
 
 
 def check_targets(targets: list[str] | None, *others: object) -> None:
-    """Refuse named targets beside what only a configuration has: a role, its model, its file.
+    """Refuse named targets together with what only a configuration has: a role, its model, its file.
 
     Raises:
-        typer.BadParameter: there are both.
+        typer.BadParameter: both are given.
     """
     if targets and any(other is not None for other in others):
         raise typer.BadParameter("it goes without --role, --model and --config", param_hint="--target")

@@ -1,4 +1,4 @@
-"""What is asked: the prompt with its files and pictures, as messages."""
+"""The question: the prompt with its files and pictures, as messages."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _STANDARD_INPUT = "-"
 def user_message(
     prompt: str, files: Iterable[str] | None = None, images: Iterable[str] | None = None
 ) -> dict[str, Any]:
-    """Return a user's message: the texts of files, the prompt, and what is no text as parts.
+    """Return a user's message: the texts of files, the prompt, and non-text content as parts.
 
     Raises:
-        typer.BadParameter: a file or a picture cannot be read, or nobody knows what it is.
+        typer.BadParameter: a file or a picture cannot be read, or has an unknown type.
     """
     texts: list[str] = []
     parts: list[dict[str, Any]] = []
@@ -37,18 +37,18 @@ def user_message(
 
 
 def conversation(system: str | None, message: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the messages of a call: instructions, if there are any, and what the user asks."""
+    """Return the messages of a call: instructions, if there are any, and the user's message."""
     instructions = text_of(system, "--system")
     return [message] if instructions is None else [{"role": "system", "content": instructions}, message]
 
 
 def takes_standard_input(files: Sequence[str] | None) -> bool:
-    """Whether one of `files` is standard input, so that the prompt cannot be."""
+    """Whether one of `files` is standard input, which then cannot be the prompt."""
     return _STANDARD_INPUT in (files or ())
 
 
 def _file(name: str) -> str | dict[str, Any]:
-    """Return a file as text, where it is text, else as a part of a message."""
+    """Return a file as text if it is text, otherwise as a part of a message."""
     from lee_llm_router.errors import InvalidRequestError  # noqa: PLC0415
     from lee_llm_router.response.content import audio_part, file_part, image_part, media_type_of  # noqa: PLC0415
 
@@ -73,7 +73,7 @@ def _file(name: str) -> str | dict[str, Any]:
 
 
 def _text(data: bytes) -> str | None:
-    """Return `data` as text; None if it is none. UTF-16 says itself what it is."""
+    """Return `data` as text; None if it is not text. UTF-16 is recognized by its byte order mark."""
     encoding = "utf-16" if data.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig"
     try:
         text = data.decode(encoding)

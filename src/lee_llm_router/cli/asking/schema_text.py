@@ -1,8 +1,8 @@
-"""What `--schema` names: a JSON Schema in a file or as text, or a short list of fields.
+"""What `--schema` accepts: a JSON Schema in a file or as text, or a short list of fields.
 
-The short form is that of simonw's `llm`: fields with commas between them, or a line each. Of a field there is a name, a
-type where it is no text (``str``, ``int``, ``float``, ``bool``), and after a colon what it means:
-``name: of the dog, age int, is_good bool``.
+The short form is that of simonw's `llm`: fields separated by commas, or one per line. A field has a name, a type if it
+is not text (``str``, ``int``, ``float``, ``bool``), and after a colon its meaning: ``name: of the dog, age int, is_good
+bool``.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def read_schema(given: str | None) -> Any:
     """Return the schema that `given` names: a mapping, or a type; None for None.
 
     Raises:
-        typer.BadParameter: it is none of its forms.
+        typer.BadParameter: it has none of these forms.
     """
     text = text_of(given, "--schema")
     if text is None:
@@ -52,7 +52,7 @@ def _json_schema(text: str, what: str) -> dict[str, Any]:
 
 
 def _type_of_fields(text: str) -> Any:
-    """Return the type of an object with the fields that `text` lists."""
+    """Return the type of an object with the fields listed in `text`."""
     from pydantic import ConfigDict, Field, TypeAdapter, with_config  # noqa: PLC0415
     from typing_extensions import TypedDict  # noqa: PLC0415
 

@@ -24,7 +24,7 @@ _MAX_BYTES = 1_000_000
 
 
 def read_tools(given: Iterable[str] | None) -> list[Mapping[str, Any]]:
-    """Return the tools that `given` names: ``FILE.py``, ``FILE.py:NAME``, ``FILE.json``. A Python file is run.
+    """Return the tools that `given` names: ``FILE.py``, ``FILE.py:NAME``, ``FILE.json``. Runs a Python file.
 
     Raises:
         typer.BadParameter: a file cannot be read or run, or holds no tools.
@@ -43,12 +43,12 @@ def read_tools(given: Iterable[str] | None) -> list[Mapping[str, Any]]:
 
 
 class ToolRunner:
-    """Runs what answers call, as far as it can be run: functions can, and definitions cannot.
+    """Runs the tool calls of answers if possible: functions can run, definitions cannot.
 
-    What a function prints goes to standard error: standard output is for the answer.
+    A function's output goes to standard error: standard output is for the answer.
 
     Args:
-        tools: The tools that were offered.
+        tools: The offered tools.
     """
 
     def __init__(self, tools: Iterable[Mapping[str, Any]]) -> None:
@@ -63,12 +63,12 @@ class ToolRunner:
                 self._shown_only.add(str(tool["function"]["name"]))
 
     def can_run(self, answer: LLMResponse) -> bool:
-        """Whether `answer` calls tools, and none that cannot be run. A name that nobody knows is told to the model."""
+        """Whether `answer` calls tools, and all of them can run. The model is told of unknown names."""
         names = {call.name for call in answer.tool_calls}
         return bool(self._functions and names) and not names & self._shown_only
 
     def results(self, answer: LLMResponse) -> list[dict[str, Any]]:
-        """Run what `answer` calls, say so, and return the messages that go back to the model."""
+        """Run the tool calls of `answer`, report that, and return the messages for the model."""
         import asyncio  # noqa: PLC0415
         from contextlib import redirect_stdout  # noqa: PLC0415
 
@@ -110,10 +110,10 @@ def _public_functions(path: Path) -> dict[str, Callable[..., Any]]:
 
     text, module = _read(path), ModuleType(f"lee_llm_router_tools_{path.stem}")
     module.__file__ = str(path.absolute())
-    # Where pickles, dataclasses and type hints look for what the file defines.
+    # Pickles, dataclasses and type hints look here for the file's definitions.
     sys.modules[module.__name__] = module
     try:
-        # Not as an import, which would leave a folder with compiled code beside the file.
+        # Not as an import, which would leave a folder with compiled code next to the file.
         with redirect_stdout(sys.stderr):
             exec(compile(text, str(path), "exec"), vars(module))  # noqa: S102 - the user has named it to be run
     except (Exception, SystemExit) as error:  # noqa: BLE001 - the file is the user's, and may raise anything
@@ -128,7 +128,7 @@ def _public_functions(path: Path) -> dict[str, Callable[..., Any]]:
 
 
 def _line_in(path: Path, error: BaseException) -> str:
-    """Return where in the file `error` was raised, as ``:12``; empty if that is not known."""
+    """Return where in the file `error` was raised, as ``:12``; empty if unknown."""
     if isinstance(error, SyntaxError) and error.lineno:
         return f":{error.lineno}"
     trace, line = error.__traceback__, 0

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from lee_llm_router.router import LeeLLMRouter
 
 _FOLDER = Path(".lee-llm-router", "chats")
-"""Beside the default folder of traces."""
+"""Next to the default folder of traces."""
 _TYPED = "typed.history"
 
 
@@ -83,7 +83,7 @@ def chat(
 
 
 def _run(session: ChatSession, said: Conversation, file: ConversationFile | None, *, greets: bool) -> None:
-    """Talk until the end; with `greets`, after the last turn and a line on how it goes."""
+    """Chat until the end; with `greets`, first show the last turn and a line of help."""
     from lee_llm_router.cli.chat.session import greeting, show_last_turn  # noqa: PLC0415 - help needs none of it
     from lee_llm_router.cli.output import say  # noqa: PLC0415
 
@@ -96,7 +96,7 @@ def _run(session: ChatSession, said: Conversation, file: ConversationFile | None
 def _opened(
     folder: Path, wanted: str | None, *, goes_on: bool, keeps: bool
 ) -> tuple[Conversation, ConversationFile | None, list[dict[str, Any]]]:
-    """Return the conversation, the file that it is kept in from now on, and the events that belong into it first."""
+    """Return the conversation, its file from now on, and the events to write there first."""
     from lee_llm_router.cli.chat.history import (  # noqa: PLC0415
         ChatHistory,
         Conversation,
@@ -127,7 +127,7 @@ def _opened(
 
 
 def _take_over(said: Conversation, router: LeeLLMRouter, role: str | None, system: str | None) -> list[dict[str, Any]]:
-    """Let the command line, and a configuration that has changed since, have their way in `said`; return the events."""
+    """Apply the command line and changes of the configuration to `said`; return the events."""
     events: list[dict[str, Any]] = []
     if role is not None or (said.role is not None and said.role not in router.config.roles):
         events.append({"event": "role", "name": role})

@@ -1,13 +1,13 @@
-"""Conversations on disk: a file of JSON lines each, in a private folder beside the traces.
+"""Conversations on disk: a file of JSON lines each, in a private folder next to the traces.
 
 How this works
 --------------
-Whatever happens in a conversation is one line, appended with one `write` once it has happened: it begins, a turn is
-over, the last turn is undone, the role or the instructions change, all is forgotten. To go on with a conversation is
-to read these lines again. A line that is damaged is passed over, and the rest is still there.
+Each event in a conversation is one line, appended with one `write` after it has happened: the start, a finished turn,
+the removal of the last turn, a change of the role or the instructions, the removal of everything. Continuing a
+conversation means reading these lines again. Damaged lines are skipped, and the rest survives.
 
-A chat holds a lock on its file while it runs. Who goes on with a conversation that another chat has open gets a copy of
-it, in a file of its own: two chats never write to one file.
+A chat holds a lock on its file while it runs. If another chat has a conversation open, continuing it makes a copy in a
+new file: two chats never write to one file.
 """
 
 from __future__ import annotations
@@ -27,36 +27,36 @@ from lee_llm_router.engine.messages import normalize_messages
 from lee_llm_router.errors import InvalidRequestError
 
 MAX_BYTES = 64_000_000
-"""The largest file that is read."""
+"""Size in bytes of the largest file to read."""
 _ENDING = ".jsonl"
 _RANDOM_BYTES = 3
 
 
 class HistoryError(Exception):
-    """A conversation cannot be read or found. Its text says why."""
+    """A conversation cannot be read or found. The message says why."""
 
 
 @dataclass(slots=True)
 class Conversation:
-    """What has been said, and under which role and instructions."""
+    """The conversation so far, with its role and instructions."""
 
     role: str | None = None
     system: str | None = None
     turns: list[list[dict[str, Any]]] = field(default_factory=list)
     """Each a question and its answer, as messages."""
     skipped: int = 0
-    """Damaged lines that were passed over when it was read."""
+    """Damaged lines that were skipped in reading it."""
 
     def messages(self) -> list[dict[str, Any]]:
-        """Return all of it as messages, the instructions first."""
+        """Return all its messages, the instructions first."""
         said = [message for turn in self.turns for message in turn]
         return said if self.system is None else [{"role": "system", "content": self.system}, *said]
 
     def apply(self, event: Mapping[str, Any]) -> None:
-        """Let `event` happen, as a line of the file says it.
+        """Apply `event`, in the form of a line of the file.
 
         Raises:
-            ValueError: it is no event.
+            ValueError: it is not an event.
         """
         match event:
             case {"event": "begin"}:
@@ -80,19 +80,19 @@ class ChatHistory:
     """The conversations of one folder.
 
     Args:
-        folder: The folder; it is made when a conversation is first written.
+        folder: The folder, created when a conversation is first written.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def new_file(self) -> ConversationFile:
-        """Return a file for a conversation that begins now; there is none on disk before its first line."""
+        """Return a file for a new conversation, which exists on disk only after its first line."""
         now = datetime.now(UTC)
         return ConversationFile(self.folder / f"{now:%Y%m%d-%H%M%S}-{os.urandom(_RANDOM_BYTES).hex()}{_ENDING}")
 
     def find(self, wanted: str | None = None) -> Path:
-        """Return the file of the conversation whose id begins or ends with `wanted`; of the last one for None.
+        """Return the file of the conversation whose id begins or ends with `wanted`; of the latest one for None.
 
         Raises:
             HistoryError: there is none, or there are several.
@@ -122,17 +122,17 @@ class ChatHistory:
 
 
 class ConversationFile:
-    """The file of one conversation. Nobody else writes to it while this has it open.
+    """The file of one conversation. Nobody else writes to it while this object has it open.
 
     Args:
-        path: Where it is, or will be.
+        path: Its path, which need not exist yet.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._lock: FileLock | None = None
         self._held: list[Mapping[str, Any]] = []
-        """What happened before the first turn of a conversation that is not on disk yet."""
+        """Events before the first turn of a conversation that is not on disk yet."""
 
     @property
     def id(self) -> str:
@@ -140,7 +140,7 @@ class ConversationFile:
         return self.path.stem
 
     def open(self) -> tuple[Conversation, bool]:
-        """Read the conversation, and return it, and whether it is this chat's alone: nobody else has it open.
+        """Read the conversation; return it, and whether nobody else has it open.
 
         Raises:
             HistoryError: it cannot be read.
@@ -152,7 +152,7 @@ class ConversationFile:
             raise HistoryError(f"{self.path}: {error.strerror}") from None
 
     def append(self, *events: Mapping[str, Any]) -> None:
-        """Write `events`. The file is made with the first turn: a chat in which nothing was said leaves none.
+        """Write `events`. The first turn creates the file: a chat without a turn leaves none.
 
         Raises:
             OSError: it cannot be written.
@@ -197,7 +197,7 @@ def read_conversation(path: Path) -> Conversation:
 
 
 def events_of(conversation: Conversation) -> list[dict[str, Any]]:
-    """Return the events that make `conversation`, for a copy of it."""
+    """Return the events that recreate `conversation`, for a copy of it."""
     events: list[dict[str, Any]] = [{"event": "turn", "messages": turn, "at": _now()} for turn in conversation.turns]
     if conversation.system is not None:
         events.append({"event": "system", "text": conversation.system})
@@ -207,7 +207,7 @@ def events_of(conversation: Conversation) -> list[dict[str, Any]]:
 
 
 def turn_event(messages: list[dict[str, Any]], **more: Any) -> dict[str, Any]:
-    """Return the event of a turn that is over, which ended now."""
+    """Return the event of a turn that ends now."""
     return {"event": "turn", "messages": messages, "at": _now(), **more}
 
 

@@ -1,8 +1,8 @@
-"""What a person types: messages of one or several lines, edited as in a shell, with those typed before at hand.
+"""What a person types: messages of one or several lines, with a shell's editing and history.
 
-A message goes over several lines where a line ends with a backslash, or where it stands between lines of three double
-quotes. A paste of several lines is one message: terminals mark a paste where GNU readline asks for that, and where it
-does not (libedit, no readline), lines that are there already when one has been read belong to it.
+A message continues on the next line if a line ends with a backslash, or between lines of three double quotes. A paste
+of several lines is one message. Terminals mark a paste if GNU readline asks for that; otherwise (libedit, no readline)
+lines that are already available after a read belong to the message.
 """
 
 from __future__ import annotations
@@ -27,24 +27,24 @@ _REMEMBERED = 500
 _TAIL_BYTES = 256_000
 _MOST_BYTES = 4_000_000
 _LARGEST = 64_000_000
-"""Bytes of the largest file that is read: it is shortened beyond `_MOST_BYTES`, but a message may be long."""
+"""Size in bytes of the largest file to read: it is shortened beyond `_MOST_BYTES`, but a message may be long."""
 
 Completer = Callable[[str], Sequence[str]]
-"""Returns what the beginning of a line can be completed to."""
+"""Returns possible completions for the beginning of a line."""
 
 
 class TypedLines:
-    """The messages typed before, in a file of JSON lines that chats share.
+    """The messages typed earlier, in a file of JSON lines that chats share.
 
     Args:
-        path: The file; None: they are remembered while the program runs.
+        path: The file; None: keep them only while the program runs.
     """
 
     def __init__(self, path: Path | None) -> None:
         self._path = path
 
     def read(self) -> list[str]:
-        """Return the latest, oldest first; what is damaged is passed over."""
+        """Return the latest, oldest first, without damaged ones."""
         if self._path is None:
             return []
         try:
@@ -60,7 +60,7 @@ class TypedLines:
         return found[-_REMEMBERED:]
 
     def add(self, text: str) -> None:
-        """Remember `text`. Where that cannot be written, it is remembered while the program runs."""
+        """Remember `text`; only while the program runs, if it cannot be written."""
         if self._path is None:
             return
         with suppress(OSError):
@@ -70,7 +70,7 @@ class TypedLines:
             append_line(self._path, json.dumps(text).encode() + b"\n")
 
     def _shorten(self, path: Path) -> None:
-        """Keep only the latest. What another chat adds at this moment may be lost, and nothing else."""
+        """Keep only the latest. This can lose at most what another chat adds at the same moment."""
         shorter = path.with_suffix(f".{os.getpid()}.tmp")
         append_line(shorter, b"".join(json.dumps(text).encode() + b"\n" for text in self.read()), create=True)
         shorter.replace(path)
@@ -80,7 +80,7 @@ class InputLines:
     """Reads messages from standard input.
 
     Args:
-        typed: The messages typed before.
+        typed: The messages typed earlier.
     """
 
     def __init__(self, typed: TypedLines) -> None:
@@ -89,7 +89,7 @@ class InputLines:
         self._typed = typed
         self._edits = self.is_interactive and sys.stdout.isatty()
         self.completer: Completer = lambda _: ()
-        """Completes the line that is typed."""
+        """Completes the current line."""
         self._readline = _readline(self._completed) if self._edits else None
         self._marks_pastes = self._readline is not None and not _is_libedit(self._readline)
         if self._readline is not None:
@@ -101,7 +101,7 @@ class InputLines:
 
         Raises:
             EOFError: there is none.
-            KeyboardInterrupt: Ctrl-C was pressed; what was typed so far is forgotten.
+            KeyboardInterrupt: Ctrl-C was pressed; the text typed so far is dropped.
         """
         text = self._message(prompt)
         if self.is_interactive and text.strip():
@@ -143,7 +143,7 @@ class InputLines:
 
     def _line(self, prompt: str) -> str:
         if self._edits:
-            # Not by `input`'s own fallback: it would write the prompt to standard output, where answers go.
+            # Not with `input`'s own fallback: it would write the prompt to standard output, where answers go.
             return _repaired(input(escaped(prompt)))
         if self.is_interactive:
             write_status(escaped(prompt))
@@ -153,7 +153,7 @@ class InputLines:
         return _repaired(line.removesuffix("\n").removesuffix("\r"))
 
     def _more_is_there(self) -> bool:
-        """Whether a line has come with the last one, in a paste that nobody marked."""
+        """Whether another line came with the last one, in an unmarked paste."""
         if not self.is_interactive or self._marks_pastes:
             return False
         try:
@@ -168,7 +168,7 @@ def _ends_open(line: str) -> bool:
 
 
 def _repaired(text: str) -> str:
-    """Return `text` as UTF-8 text, also where the locale of the system is too narrow for it."""
+    """Return `text` as UTF-8 text, even if the system's locale is too narrow for it."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -177,7 +177,7 @@ def _repaired(text: str) -> str:
 
 
 def _readline(complete: Completer) -> ModuleType | None:
-    """Return the module that edits lines, set up; None where Python has none."""
+    """Return the module for line editing, set up; None if Python has none."""
     try:
         import readline  # noqa: PLC0415 - importing it changes how `input` reads
     except ImportError:

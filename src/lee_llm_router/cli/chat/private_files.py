@@ -1,4 +1,4 @@
-"""Files that only their owner can read, in a folder that git leaves alone."""
+"""Files that only their owner can read, in a folder that git ignores."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from pathlib import Path
 
 
 def make_private_folder(folder: Path) -> None:
-    """Make `folder` if it is not there, with mode 0700 and a ``.gitignore``.
+    """Create `folder` if it is missing, with mode 0700 and a ``.gitignore``.
 
     Raises:
-        OSError: it cannot be made.
+        OSError: it cannot be created.
     """
     if folder.is_dir():
         return
@@ -22,12 +22,12 @@ def make_private_folder(folder: Path) -> None:
 
 
 def append_line(path: Path, data: bytes, *, create: bool = False) -> None:
-    """Append `data`, whole lines, to a file with mode 0600, by one write. A line that was cut before stays alone.
+    """Append `data`, complete lines, to a file with mode 0600, in one write. An earlier cut line stays separate.
 
     Args:
         path: The file.
         data: The lines, with their newlines.
-        create: True: the file must not be there yet.
+        create: Whether the file must be new.
 
     Raises:
         OSError: it cannot be written, or only in part.

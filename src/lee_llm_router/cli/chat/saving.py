@@ -1,4 +1,4 @@
-"""Writes a conversation to a file of the user's: Markdown to read, or JSON to go on with elsewhere."""
+"""Writes a conversation to a file of the user: Markdown to read, or JSON to continue with elsewhere."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _TITLES = {"user": "You", "assistant": "Answer", "system": "Instructions"}
 
 
 def save(path: Path, conversation: Conversation) -> None:
-    """Write `conversation` to `path`, which must not be there yet: as JSON where it ends so, else as Markdown.
+    """Write `conversation` to `path`, which must not exist yet: as JSON if it ends in .json, otherwise as Markdown.
 
     Raises:
         FileExistsError: there is such a file.

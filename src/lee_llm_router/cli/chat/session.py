@@ -1,4 +1,4 @@
-"""A chat: reads messages, asks, shows answers, obeys commands. What is said is kept as it is said."""
+"""A chat: reads messages, asks, shows answers, obeys commands. Each turn is stored as it happens."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ class ChatSession:
     """One chat.
 
     Args:
-        router: Who is asked; `progress` is one of its sinks.
-        lines: What the person types.
-        conversation: What has been said so far.
-        file: Where it is kept; None: nowhere.
-        progress: Knows the call under way.
+        router: The router to ask; `progress` is one of its sinks.
+        lines: The person's input.
+        conversation: The conversation so far.
+        file: Where to store it; None: nowhere.
+        progress: Knows the current call.
         options: Options of every call.
-        verbose: Whether each answer is followed by a line on who gave it.
+        verbose: Whether to print a line about the target after each answer.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class ChatSession:
         self._options = dict(options)
         self._verbose = verbose
         self._failed: tuple[str, bool] | None = None
-        """The last question, if it has no answer, and whether that is to take the place of another."""
+        """The last question, if it has no answer, and whether it should replace another one."""
         self._commands: dict[str, Callable[[str], None]] = {
             "/role": self._role,
             "/retry": self._retry,
@@ -104,7 +104,7 @@ class ChatSession:
                 self.ask(text[1:] if text.startswith("//") else text)
 
     def ask(self, text: str, *, again: bool = False) -> None:
-        """Ask, show the answer, and keep both; with `again`, in place of the last turn once there is an answer."""
+        """Ask, show the answer, and store both; with `again`, replacing the last turn once there is an answer."""
         question = {"role": "user", "content": text}
         before = Conversation(system=self._said.system, turns=self._said.turns[:-1] if again else self._said.turns)
         self._failed = text, again
@@ -126,7 +126,7 @@ class ChatSession:
                 say(summary(answer, self._printer, self._progress))
 
     def keep(self, *events: Mapping[str, Any]) -> None:
-        """Write `events` to the file of the chat; one that cannot be written is given up, and the chat goes on."""
+        """Write `events` to the chat's file; if that fails, give the file up and continue the chat."""
         if self._file is None or not events:
             return
         try:
@@ -136,7 +136,7 @@ class ChatSession:
             self._file = None
 
     def _stopped(self, question: dict[str, Any], *, again: bool) -> None:
-        """Keep the part of an answer that was seen before Ctrl-C: what is said next may refer to it."""
+        """Store the part of an answer that was seen before Ctrl-C: the next message may refer to it."""
         part = self._printer.text
         if part.strip():
             turn = [question, {"role": "assistant", "content": part}]
@@ -155,7 +155,7 @@ class ChatSession:
     # --- commands ---
 
     def complete(self, line: str) -> list[str]:
-        """Return what the beginning of a line can be completed to: commands, and roles behind /role."""
+        """Return completions for the beginning of a line: commands, and roles after /role."""
         word, space, rest = line.partition(" ")
         if not space:
             return [name for name in COMMANDS if line.startswith("/") and name.startswith(word)]
@@ -243,14 +243,14 @@ class ChatSession:
 
 
 def greeting(session_file: ConversationFile | None, conversation: Conversation) -> str:
-    """Return what a chat says when it begins."""
+    """Return a chat's greeting."""
     place = "" if session_file is None else f" {session_file.id}"
     turns = f", going on after {counted(len(conversation.turns), 'turn')}" if conversation.turns else ""
     return f"chat{place}{turns}: /help shows the commands, Ctrl-D ends"
 
 
 def show_last_turn(conversation: Conversation) -> None:
-    """Print the last question and its answer, for who goes on with a conversation."""
+    """Print the last question and its answer, for continuing a conversation."""
     from lee_llm_router.cli.output import escaped  # noqa: PLC0415 - few go on
 
     if conversation.turns and sys.stdout.isatty():

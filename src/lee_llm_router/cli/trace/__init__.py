@@ -1,1 +1,1 @@
-"""The command `trace`: everything that shows what was traced."""
+"""The command `trace`: everything that shows traces."""

@@ -1,4 +1,4 @@
-"""One call drawn whole: its figures, its course in time, each attempt, and what was said."""
+"""A complete view of one call: its figures, its timeline, each attempt, and its content."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ def render_call(
 
     Args:
         call: The call.
-        console: What to draw on.
-        plain: Whether a pipe reads it: texts keep their lines, however long.
-        full: Whether long texts are shown whole.
-        ascii_only: Whether the console can show no other characters than those of ASCII.
+        console: The console to draw on.
+        plain: Whether the output is a pipe: lines stay unwrapped, however long.
+        full: Whether to show long texts in full.
+        ascii_only: Whether the console can show only ASCII characters.
     """
     style = ContentStyle(plain, full, "-" if ascii_only else "─")
     _pairs(console, _head(call), plain=plain)
@@ -60,7 +60,7 @@ def render_call(
 
 
 def _head(call: TracedCall) -> Iterator[tuple[str, str]]:
-    """Yield what there is to say of the whole call, each with its name."""
+    """Yield the facts about the whole call, each with its name."""
     first, last, answer = call.records[0], call.last, call.answered_by
     outcome = call_outcome(call)[0]
     if answer is not None:
@@ -118,7 +118,7 @@ def token_words(usages: list[LLMUsage]) -> str:
 
 
 def _attempt(record: TraceRecord, console: Console, *, plain: bool, is_only: bool) -> None:
-    """Draw one attempt: a line, and below it what there is to say of it."""
+    """Draw one attempt: one line, and its facts below."""
     number = "-" if record.attempt is None else str(believed(record.attempt) + 1)
     outcome, look = attempt_outcome(record)
     took = "" if record.attempt is None else f" in {duration(record.elapsed_ms)}"
@@ -129,7 +129,7 @@ def _attempt(record: TraceRecord, console: Console, *, plain: bool, is_only: boo
 
 
 def _attempt_facts(record: TraceRecord, *, is_only: bool) -> Iterator[tuple[str, str]]:
-    """Yield what there is to say of one attempt; of the only one not the figures that the call's head has."""
+    """Yield the facts about one attempt; for the only one, without the figures in the call's head."""
     is_ok, wait, first = record.outcome == "ok", record.retry_after, record.first_token_ms
     source = f" ({record.cost_source})" if record.cost_source else ""
     facts = {
@@ -154,7 +154,7 @@ def _attempt_facts(record: TraceRecord, *, is_only: bool) -> Iterator[tuple[str,
 
 def _pairs(console: Console, pairs: Iterator[tuple[str, str]] | list[tuple[str, str]], *, plain: bool, indent: int = 0
            ) -> None:  # fmt: skip
-    """Draw names with what they say beside them, folded under itself where it is long."""
+    """Draw names with their values next to them; long values wrap under themselves."""
     shown = [(name, printable_line(text)) for name, text in pairs]
     if not shown:
         return

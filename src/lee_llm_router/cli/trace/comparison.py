@@ -1,4 +1,4 @@
-"""Two calls beside each other: their figures, and what each answered."""
+"""Compares two calls: their figures, and their answers."""
 
 from __future__ import annotations
 
@@ -20,27 +20,28 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 SIDE_BY_SIDE = 100
-"""Columns of the narrowest terminal at which the answers stand beside each other."""
+"""Least columns of a terminal for answers side by side."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """A call, and what it answered."""
+    """A call and its answer."""
 
     call: TracedCall
     text: str
-    """Its text and its calls of tools; empty if there was no answer."""
+    """Its text and its tool calls; empty if there was no answer."""
     error: str | None = None
-    """Why there was none."""
+    """Why there was no answer."""
 
     @property
     def said(self) -> str:
-        """What came of it: the answer, else the error."""
+        """The result: the answer, or else the error."""
         return f"no answer: {self.error}" if self.error is not None else self.text or "(empty)"
 
 
 def render_comparison(before: Answered, now: Answered, console: Console, style: ContentStyle) -> None:
-    """Draw the figures of two calls, then their answers: beside each other where there is room, else below."""
+    """Draw the figures of two calls, then their answers: side by side if there is room, otherwise one below the
+    other."""
     names = ("target", "outcome", "time", "first token", "tokens", "cost", "call")
     rows = [("", "before", "now"), *zip(names, _figures(before), _figures(now), strict=True)]
     if style.plain:
@@ -76,7 +77,7 @@ def comparison_data(before: Answered, now: Answered) -> dict[str, Any]:
 
 
 def hint(before: Answered, now: Answered) -> str:
-    """Return in a sentence whether the two answered the same."""
+    """Return a sentence on whether the two answered the same."""
     if before.error is not None or now.error is not None:
         return "There is nothing to compare: " + (
             "neither gave an answer." if before.error is not None and now.error is not None

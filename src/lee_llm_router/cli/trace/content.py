@@ -1,4 +1,4 @@
-"""What was asked and answered, as people read it: messages under their roles, JSON laid out, pictures by name."""
+"""Questions and answers in readable form: messages under their roles, indented JSON, pictures by name."""
 
 from __future__ import annotations
 
@@ -22,33 +22,33 @@ _SHOWN_LINES = 40
 _FIRST_MESSAGES = 2
 _LAST_MESSAGES = 8
 _MAX_JSON = 200_000
-"""Characters of the longest text that is looked at for JSON."""
+"""Longest text to examine for JSON, in characters."""
 _SHORT_JSON = 60
-"""Characters of the longest line of JSON that stays one."""
+"""Longest JSON to keep on one line, in characters."""
 _MAX_NAMES = 30
 _RULE = 60
 
 
 class ContentStyle(NamedTuple):
-    """How texts are drawn."""
+    """How to draw texts."""
 
     plain: bool
-    """Whether a pipe reads them: lines are left as long as they are."""
+    """Whether the output is a pipe: lines stay unwrapped."""
     full: bool = False
-    """Whether long texts are shown whole."""
+    """Whether to show long texts in full."""
     rule: str = "─"
-    """What a heading's line is made of."""
+    """The character for a heading's line."""
 
 
 def render_content(record: TraceRecord, console: Console, style: ContentStyle) -> None:
-    """Draw what a record has captured: the question, then the answer."""
+    """Draw the captured content of a record: the question, then the answer."""
     if record.messages is not None:
         render_question(record, console, style)
     render_answer(record, console, style)
 
 
 def render_question(record: TraceRecord, console: Console, style: ContentStyle) -> None:
-    """Draw the messages of a record, each under its role, the tools offered and the settings."""
+    """Draw the messages of a record, each under its role, the offered tools and the settings."""
     messages = list(record.messages or ())
     left_out = 0 if style.full else len(messages) - _FIRST_MESSAGES - _LAST_MESSAGES
     for number, message in enumerate(messages):
@@ -69,7 +69,7 @@ def render_question(record: TraceRecord, console: Console, style: ContentStyle) 
 
 
 def _setting(console: Console, name: str, value: Any, style: ContentStyle) -> None:
-    """Draw a setting on a line; a schema, or another value with parts that needs more, is laid out below its name."""
+    """Draw a setting on a line; a schema, or another long value with parts, is laid out below its name."""
     laid_out = json_text(value).decode() if isinstance(value, Mapping | list | tuple) else ""
     if len(laid_out) <= _SHORT_JSON:
         write_text(console, f"{name}: {_one_line(value, style)}", style)
@@ -79,7 +79,7 @@ def _setting(console: Console, name: str, value: Any, style: ContentStyle) -> No
 
 
 def render_answer(record: TraceRecord, console: Console, style: ContentStyle) -> None:
-    """Draw what a record has captured of an answer: reasoning, text and calls of tools."""
+    """Draw the captured answer of a record: reasoning, text and tool calls."""
     if record.reasoning:
         heading(console, "reasoning", style)
         write_text(console, record.reasoning, style, "dim")
@@ -92,14 +92,14 @@ def render_answer(record: TraceRecord, console: Console, style: ContentStyle) ->
 
 
 def answer_text(record: TraceRecord) -> str:
-    """Return what an answer says as one text: its text, then its calls of tools."""
+    """Return an answer as one text: its text, then its tool calls."""
     calls = (f"calls {_word(call.get('name'))} {_argument_text(call.get('arguments'))}"
              for call in record.tool_calls or ())  # fmt: skip
     return "\n".join(part for part in (record.text or "", *calls) if part)
 
 
 def heading(console: Console, title: str, style: ContentStyle) -> None:
-    """Draw a line with a title on it."""
+    """Draw a line with a title in it."""
     text = fitted(title, max(4, console.width - 4))
     rest = style.rule * max(0, min(console.width, _RULE) - columns(text) - 4)
     line = Text.assemble((f"{style.rule * 2} ", "dim"), (text, "bold"), (f" {rest}", "dim"))
@@ -108,7 +108,8 @@ def heading(console: Console, title: str, style: ContentStyle) -> None:
 
 
 def write_text(console: Console, text: str, style: ContentStyle, look: str = "") -> None:
-    """Draw a text of any length, its lines kept; JSON is laid out, and what is too long is cut, with a word of it."""
+    """Draw a text of any length with its line breaks; JSON is indented, and a text that is too long is cut, with a
+    note."""
     text = text if style.full else _head(text)
     laid_out = _laid_out(text)
     shown, left = _shortened(laid_out, style)
@@ -118,7 +119,7 @@ def write_text(console: Console, text: str, style: ContentStyle, look: str = "")
 
 
 def shown_text(text: str, style: ContentStyle) -> str:
-    """Return a text as `write_text` draws it."""
+    """Return a text in the form of `write_text`."""
     text = text if style.full else _head(text)
     shown, left = _shortened(_laid_out(text), style)
     return _fit_to_show(shown) + (f"\n… {count(left)} more characters; --full shows them" if left else "")
@@ -137,13 +138,13 @@ def _line(console: Console, text: str, look: str, style: ContentStyle) -> None:
 
 
 class _Cut(str):
-    """A text that was cut, with what is missing."""
+    """A cut text, with a note on the missing part."""
 
     left = 0
 
 
 def _head(text: str) -> str:
-    """Return the beginning of a very long text, so that nothing is done with the rest of it."""
+    """Return the beginning of a very long text, so that the rest takes no work."""
     if len(text) <= _MAX_JSON:
         return text
     head = _Cut(text[:_SHOWN_CHARACTERS])
@@ -152,7 +153,7 @@ def _head(text: str) -> str:
 
 
 def _shortened(text: str, style: ContentStyle) -> tuple[str, int]:
-    """Return what is shown of `text`, and how many characters are not."""
+    """Return the shown part of `text`, and how many characters are missing."""
     if style.full:
         return text, 0
     missing = text.left if isinstance(text, _Cut) else 0
@@ -162,7 +163,7 @@ def _shortened(text: str, style: ContentStyle) -> tuple[str, int]:
 
 
 def _laid_out(text: str) -> str:
-    """Return a text that is a JSON object or list with its parts on lines of their own; any other as it is."""
+    """Return a text that is a JSON object or list with its parts on separate lines; any other text unchanged."""
     is_short = len(text) <= _SHORT_JSON and "\n" not in text
     if is_short or text.lstrip()[:1] not in ("{", "[") or len(text) > _MAX_JSON or isinstance(text, _Cut):
         return text

@@ -61,7 +61,7 @@ def export(
 
 
 def _calls(store: TraceScanner, wanted: CallFilter) -> Iterator[TracedCall]:
-    """Yield the calls that match, the newest first."""
+    """Yield the matching calls, the newest first."""
     for call in store.calls(wanted.since, wanted.until):
         if wanted.is_open or wanted.matches(call):
             yield call

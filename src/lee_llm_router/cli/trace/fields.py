@@ -17,14 +17,14 @@ _MOST = 100
 
 
 def checked_fields(given: str | None, known: Collection[str]) -> list[str] | None:
-    """Return the names in `given`, which commas part; None if it was not given.
+    """Return the names in `given`, separated by commas; None if it was not given.
 
     Args:
-        given: What the option says. Of a name with a dot the part before it must be known.
-        known: What can be printed.
+        given: The value of the option. If a name has a dot, the part before it must be known.
+        known: Possible names.
 
     Raises:
-        typer.BadParameter: there is none, or one is not known; names those near it, or all.
+        typer.BadParameter: there is none, or one is unknown; the message names similar ones, or all.
     """
     if given is None:
         return None
@@ -39,12 +39,12 @@ def checked_fields(given: str | None, known: Collection[str]) -> list[str] | Non
 
 
 def picked(value: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
-    """Return the entries `names` of `value`, in that order; null for what is not there."""
+    """Return the entries `names` of `value`, in that order; null for missing ones."""
     return {name: entry_at(value, name) for name in names}
 
 
 def entry_at(value: Any, name: str) -> Any:
-    """Return the entry `name` of `value`; if there is none, the dots in it lead inside. None for what is not there."""
+    """Return the entry `name` of `value`; if there is none, the dots in it lead inside. None if it is missing."""
     if not isinstance(value, Mapping):
         return None
     if name in value:

@@ -1,4 +1,4 @@
-"""Figures of traces as people read them: lengths of time, tokens, amounts of money, how a call or an attempt ended."""
+"""Figures of traces in readable form: durations, tokens, amounts of money, how a call or an attempt ended."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from lee_llm_router.telemetry.record_json import json_text
 from lee_llm_router.telemetry.records import TraceRecord
 
 Style: TypeAlias = Literal["green", "red", "yellow", "dim", "bold", "cyan", ""]
-"""What a cell looks like where there are colours. It never says what the text does not."""
+"""The style of a cell on a terminal with colours. It never says more than the text."""
 
 UNKNOWN = "-"
-"""What stands for a value that is not known, which is not 0."""
+"""Shown for an unknown value, which is not 0."""
 _STYLE_OF: dict[str, Style] = {"ok": "green", "error": "red", "cancelled": "yellow", "skipped": "yellow"}
 _LONG_UNITS = (("min", 60_000), ("h", 3_600_000), ("d", 86_400_000))
 _MAX_CELL = 1000
 
 
 def duration(milliseconds: float | None) -> str:
-    """Return a length of time with its unit: ``812 ms``, ``13.7 s``, ``17.2 min``, ``3.2 h``."""
+    """Return a duration with its unit: ``812 ms``, ``13.7 s``, ``17.2 min``, ``3.2 h``."""
     if milliseconds is None:
         return UNKNOWN
     milliseconds = believed(milliseconds)
@@ -34,7 +34,7 @@ def duration(milliseconds: float | None) -> str:
 
 
 def count(number: int | None) -> str:
-    """Return a number of tokens: as it is up to 99,999, then ``120k``, ``3.4M``."""
+    """Return a number of tokens: unchanged up to 99,999, then ``120k``, ``3.4M``."""
     if number is None:
         return UNKNOWN
     number = int(believed(number))
@@ -46,7 +46,7 @@ def count(number: int | None) -> str:
 
 
 def money(dollars: float | None, *, is_whole: bool = True) -> str:
-    """Return an amount of US dollars: ``$0.0123``; with ``+`` behind it where more was spent than is known."""
+    """Return an amount of US dollars: ``$0.0123``; with a ``+`` if more was spent than is known."""
     if dollars is None:
         return UNKNOWN
     dollars = float(believed(dollars))
@@ -62,7 +62,7 @@ def money(dollars: float | None, *, is_whole: bool = True) -> str:
 
 
 def token_pair(call: TracedCall) -> str:
-    """Return the tokens of a call, in and out: ``5894/802``; their sum where no more is known."""
+    """Return the tokens of a call, in and out: ``5894/802``; their sum if no more is known."""
     went_in, came_out = call.input_tokens, call.output_tokens
     if went_in is None and came_out is None:
         return count(call.tokens)
@@ -74,14 +74,14 @@ def attempt_outcome(record: TraceRecord) -> tuple[str, Style]:
     if record.outcome == "ok":
         if record.finish_reason in (None, "", "stop"):
             return "ok", "green"
-        # Whatever else ended it is worth a look: a cut answer, a call of tools, a vendor's own word.
+        # Any other reason deserves a look: a cut answer, tool calls, a vendor's own word.
         return f"ok ({record.finish_reason})", "yellow" if record.finish_reason == "length" else "green"
     status = "" if record.status_code is None or abs(record.status_code) > MAX_COUNT else f" {record.status_code}"
     return (record.failure_type or record.outcome) + status, _STYLE_OF.get(record.outcome, "")
 
 
 def call_outcome(call: TracedCall) -> tuple[str, Style]:
-    """Return how a call ended, as its last attempt, or that it has not."""
+    """Return how a call ended, in the form of its last attempt, or that it has not."""
     return ("unfinished", "yellow") if call.outcome == "unfinished" else attempt_outcome(call.last)
 
 
@@ -93,7 +93,7 @@ def what_next(record: TraceRecord) -> str:
 
 
 def value_text(value: Any) -> str:
-    """Return a value of a record on one line, printable and bounded; a dash for None."""
+    """Return a value of a record on one line, printable and of limited length; a dash for None."""
     if value is None:
         return UNKNOWN
     text = value if isinstance(value, str) else json_text(value).decode(errors="replace")

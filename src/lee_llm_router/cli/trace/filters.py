@@ -1,4 +1,4 @@
-"""The options by which all commands below `trace` choose calls."""
+"""The options that choose calls, for all commands below `trace`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class CallStatusWord(StrEnum):
-    """What `--status` takes."""
+    """The values of `--status`."""
 
     ok = "ok"
     error = "error"
@@ -107,7 +107,7 @@ def call_filter(
     """Return the filter that the options mean.
 
     Raises:
-        typer.BadParameter: one cannot be understood; says how it is written.
+        typer.BadParameter: one is invalid; the message shows the right form.
     """
     from lee_llm_router.telemetry.query import CallFilter, seconds_of  # noqa: PLC0415 - help needs none of it
 

@@ -1,4 +1,4 @@
-"""The command `trace follow`: calls as they end, of any process that writes to the store."""
+"""The command `trace follow`: calls as they end, from any process that writes to the store."""
 
 from __future__ import annotations
 
@@ -56,9 +56,9 @@ def follow(
 
 
 def follow_calls(store: TraceScanner, show: Callable[[TailRead], None], clock: Clock | None = None) -> None:
-    """Hand what is written to `store` from now on to `show`, until something is raised or nobody reads the output.
+    """Pass what is written to `store` from now on to `show`, until an error is raised or nobody reads the output.
 
-    A store that cannot be read for a while is asked again; that is said once each time.
+    If the store cannot be read for a while, keep trying; report this once each time.
     """
     from lee_llm_router._util.clock import SYSTEM_CLOCK  # noqa: PLC0415 - as above
     from lee_llm_router.telemetry.tailing import TraceTail  # noqa: PLC0415
@@ -80,12 +80,12 @@ def follow_calls(store: TraceScanner, show: Callable[[TailRead], None], clock: C
 
 
 def _reader_has_gone() -> bool:
-    """Return whether what read the output has ended. Where no call ends, nothing is written that would show it."""
+    """Return whether the reader of the output has ended. If no call ends, nothing is written that would show it."""
     import select  # noqa: PLC0415 - as above
 
     try:
         watched = select.poll()
         watched.register(sys.stdout.fileno(), 0)
         return any(event & (select.POLLERR | select.POLLHUP) for _, event in watched.poll(0))
-    except (AttributeError, OSError, ValueError):  # not on every system, and not for what is no file
+    except (AttributeError, OSError, ValueError):  # not on every system, and not for objects that are no files
         return False

@@ -1,4 +1,4 @@
-"""Rows of `trace follow`, drawn one by one: a table whose rows are not known when its heading is printed."""
+"""Rows of `trace follow`, drawn one by one: a table whose rows are unknown when its heading is printed."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ _WIDTHS = {
     "time": 8, "role": 12, "outcome": 14, "target": 26, "tried": 5, "total": 7, "first": 7, "tokens": 11, "cost": 9,
     "id": 8, "metadata": 20, "error": 30,
 }  # fmt: skip
-"""Columns that a column of the table begins with; it widens when something wider comes."""
+"""Initial widths of the table's columns; a column widens when something wider comes."""
 _WIDEST_PART = 36
-"""Columns of the widest cell of an attempt's row, but for its error."""
+"""Widest cell of an attempt's row, except for its error."""
 _LEAST_PART = 4
-"""Columns below which a cell that needs more is left out."""
+"""If fewer columns are left, a cell that needs more is omitted."""
 _PIPED_WIDTHS = {"time": 20, "id": 36}
 
 
 class _Rows:
-    """What both forms share: which calls and attempts are shown."""
+    """What both forms share: which calls and attempts to show."""
 
     def __init__(self, wanted: CallFilter, *, attempts: bool) -> None:
         self._wanted = wanted
@@ -50,12 +50,12 @@ class _Rows:
 
 
 class JsonRows(_Rows):
-    """Prints records, one a line.
+    """Prints records, one per line.
 
     Args:
         wanted: Which calls.
         names: The fields of a record; None: all.
-        attempts: Whether records are printed as they come, and not when their call ends.
+        attempts: Whether to print records as they come, instead of when their call ends.
     """
 
     def __init__(self, wanted: CallFilter, names: Sequence[str] | None, *, attempts: bool) -> None:
@@ -63,7 +63,7 @@ class JsonRows(_Rows):
         self._names = names
 
     def show(self, found: TailRead) -> None:
-        """Print what has come."""
+        """Print the news."""
         ended = [record for call in self._calls(found) for record in call.records]
         for record in self._records(found) if self._attempts else ended:
             line = record.to_json()
@@ -71,12 +71,12 @@ class JsonRows(_Rows):
 
 
 class TableRows(_Rows):
-    """Prints a row for each call, and, where asked for, one for each attempt before it.
+    """Prints a row for each call, and optionally one for each attempt before it.
 
     Args:
         wanted: Which calls.
         names: Names of columns; None: those that fit.
-        attempts: Whether attempts are shown.
+        attempts: Whether to show attempts.
     """
 
     def __init__(self, wanted: CallFilter, names: Sequence[str] | None, *, attempts: bool) -> None:
@@ -92,7 +92,7 @@ class TableRows(_Rows):
             self._draw([self._row([Cell(column.name, "dim") for column in self._shown])])
 
     def show(self, found: TailRead) -> None:
-        """Print what has come."""
+        """Print the news."""
         records, calls = self._records(found), self._calls(found)
         if records or calls:
             self._draw(

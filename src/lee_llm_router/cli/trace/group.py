@@ -1,4 +1,4 @@
-"""The command `trace` and those below it. Each is a function in a file of its own, registered here."""
+"""The command `trace` and its subcommands. Each is a function in its own file, registered here."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def trace(
 
 
 def newest_calls(store: TraceScanner, wanted: CallFilter, count: int) -> Sequence[TracedCall]:
-    """Return the newest `count` calls that match, oldest first; reading ends when they are found."""
+    """Return the newest `count` matching calls, oldest first; stops reading when they are found."""
     from lee_llm_router.telemetry.calls import calls_from  # noqa: PLC0415 - help reads no calls
 
     if wanted.is_open:

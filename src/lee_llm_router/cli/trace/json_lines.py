@@ -1,4 +1,4 @@
-"""Writes calls as JSON lines, the oldest first, though a store gives the newest first and more than memory holds."""
+"""Writes calls as JSON lines, the oldest first, although a store yields the newest first and memory cannot hold all."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ def written_lines(calls: Iterable[TracedCall], output: str, line: ProgressLine) 
 
     Args:
         calls: The calls, the newest first.
-        output: A file, which is written whole or not at all, readable to its owner alone; ``-`` for standard output.
-        line: Is advanced with each call.
+        output: A file, written completely or not at all, readable only by its owner; ``-`` for standard output.
+        line: Advances with each call.
 
     Raises:
         ConfigError: the file cannot be written.
-        OutputError: standard output cannot be.
+        OutputError: standard output cannot be written.
     """
     try:
         with ExitStack() as opened:

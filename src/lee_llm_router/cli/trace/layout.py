@@ -1,4 +1,4 @@
-"""Lines of cells, fitted to a number of columns. Texts are escaped; wide characters are measured."""
+"""Lines of cells, fitted to a number of columns. Escapes texts; measures wide characters."""
 
 from __future__ import annotations
 
@@ -18,25 +18,26 @@ _MAX_CHARACTERS = 1000
 
 
 class Cell(NamedTuple):
-    """A text with what it looks like where there are colours."""
+    """A text with its style on a terminal with colours."""
 
     text: str
     style: Style = ""
 
 
 def columns(text: str) -> int:
-    """Return the columns a terminal needs for `text`; wide and fullwidth characters take two (Unicode Annex 11)."""
+    """Return the columns that a terminal needs for `text`; wide and fullwidth characters take two (Unicode Annex
+    11)."""
     return len(text) if text.isascii() else sum(map(_columns_of, text))
 
 
 def printable_line(text: str) -> str:
-    """Return `text` on one line of bounded length, without control characters. Leading spaces are kept."""
+    """Return `text` on one line of limited length, without control characters. Leading spaces stay."""
     start = text[: len(text) - len(text.lstrip(" "))]
     return start + bounded(text, _MAX_CHARACTERS)
 
 
 def fitted(text: str, width: int) -> str:
-    """Return `text` as `printable_line` does, and at most `width` columns wide: cut, it ends in an ellipsis."""
+    """Return `text` in the form of `printable_line`, at most `width` columns wide: if cut, it ends in an ellipsis."""
     text = printable_line(text)
     if columns(text) <= width:
         return text
@@ -50,7 +51,7 @@ def fitted(text: str, width: int) -> str:
 
 
 def row_text(cells: Sequence[Cell], widths: Sequence[int], right: Sequence[bool], gap: str = GAP) -> Text:
-    """Return a line with each cell in its width, aligned to the right where `right` says so; none behind the last."""
+    """Return a line with each cell padded to its width, right-aligned if `right` says so; no padding after the last."""
     line = Text(no_wrap=True, overflow="ignore")
     for number, (cell, width, to_right) in enumerate(zip(cells, widths, right, strict=True)):
         text = fitted(cell.text, width)
@@ -65,7 +66,7 @@ def row_text(cells: Sequence[Cell], widths: Sequence[int], right: Sequence[bool]
 
 
 def plain_rows(rows: Sequence[Sequence[str]], right: Sequence[bool]) -> list[str]:
-    """Return lines for a pipe: no cell is cut, and at least two spaces part one from the next."""
+    """Return lines for a pipe: no cell is cut, and at least two spaces separate cells."""
     shown = [[printable_line(cell).strip() or "-" for cell in row] for row in rows]
     widths = [max(map(columns, column)) for column in zip(*shown, strict=True)]
     return [_plain_row(row, widths, right) for row in shown]

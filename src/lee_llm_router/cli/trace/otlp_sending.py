@@ -1,7 +1,8 @@
-"""Sends spans to a receiver of OpenTelemetry's protocol, over HTTP: in batches, compressed, again where it is busy.
+"""Sends spans to a receiver of OpenTelemetry's protocol, over HTTP: in compressed batches, with retries if it is busy.
 
-A batch is whole calls. If the receiver says that a batch is too large, it is halved. If it cannot be reached or stays
-busy, the sending ends with an error that says up to where it came; ids make it harmless to send a call twice.
+A batch consists of whole calls. If the receiver says that a batch is too large, it is halved. If the receiver is
+unreachable or stays busy, sending ends with an error that says how far it came; because of stable ids, sending a call
+twice does no harm.
 """
 
 from __future__ import annotations
@@ -32,16 +33,16 @@ if TYPE_CHECKING:
 TRACES_PATH = "/v1/traces"
 _MOST_SPANS = 512
 _MOST_BYTES = 2_000_000
-"""Spans, and bytes of JSON, after which a batch is sent."""
+"""Spans, and bytes of JSON, at which a batch is sent."""
 _TRIES = 6
 _FIRST_WAIT = 1.0
 _LONGEST_WAIT = 120.0
-"""Seconds of the longest wait that a receiver may ask for."""
+"""The longest wait in seconds that a receiver may ask for."""
 _BUSY = (429, 502, 503, 504)
-"""Statuses with which the protocol asks for another try."""
+"""Statuses that ask for a retry, according to the protocol."""
 _TOO_LARGE = 413
 _SECONDS = 30.0
-"""Within which a request must be answered."""
+"""Seconds that a request may take."""
 _LONGEST_ANSWER = 1_000_000
 
 
@@ -52,13 +53,13 @@ class SentSpans:
     calls: int = 0
     spans: int = 0
     rejected: int = 0
-    """Spans that the receiver did not take."""
+    """Spans that the receiver rejected."""
     left_out: int = 0
-    """Calls that do not say when they began, and those too large for the receiver."""
+    """Calls without a start time, and those too large for the receiver."""
     message: str = ""
-    """What the receiver said last, though it took the spans or a part of them."""
+    """The receiver's last message with an accepted or partly accepted batch."""
     reached: datetime | None = None
-    """When the call sent last had ended: those that have not been sent began before, if the newest go first."""
+    """When the call sent last had ended: if the newest go first, unsent ones began earlier."""
 
 
 class OtlpSender:
@@ -66,9 +67,9 @@ class OtlpSender:
 
     Args:
         url: The receiver's address: ``http://localhost:4318``, or with the path ``/v1/traces``.
-        environment: Headers and what else OpenTelemetry's variables say.
+        environment: OpenTelemetry's variables: headers and others.
         version: The version of this library.
-        content: Whether prompts and answers are sent, where they were captured.
+        content: Whether to send captured prompts and answers.
         clock: Waits between tries.
 
     Raises:
@@ -100,10 +101,10 @@ class OtlpSender:
 
         Args:
             calls: The calls, the newest first.
-            progress: Is called with the number of calls of each batch that was sent.
+            progress: Called with the number of calls in each sent batch.
 
         Raises:
-            LLMRouterError: the receiver cannot be reached, or refuses; `sent` says what it had taken before.
+            LLMRouterError: the receiver is unreachable, or refuses; `sent` has what it accepted before.
         """
         batch: list[tuple[TracedCall, list[bytes]]] = []
         spans = size = 0
@@ -146,10 +147,10 @@ class OtlpSender:
             progress(len(batch))
 
     def _answer(self, body: bytes) -> WireResponse:
-        """Return the receiver's answer: that it took the spans, or that they are too large.
+        """Return the receiver's response: it accepted the spans, or they are too large.
 
         Raises:
-            LLMRouterError: it did not take them.
+            LLMRouterError: it did not accept them.
         """
         if self._compresses:
             body = gzip.compress(body, 5, mtime=0)
@@ -160,7 +161,7 @@ class OtlpSender:
             try:
                 answer = self._transport.get().send(request, _SECONDS)
             except LLMRouterError as error:
-                # One that was never there is told of at once; one that goes away meanwhile may come back.
+                # A receiver that was never reachable is reported at once; one that goes away meanwhile may come back.
                 if not remaining or error.final or not self.sent.calls:
                     raise
             else:
@@ -182,7 +183,7 @@ class OtlpSender:
         return f"{place.scheme}://{place.netloc} answered {answer.status}" + (f": {said}" if said else "")
 
     def _note(self, answer: WireResponse) -> None:
-        """Note what the receiver did not take of a batch that it accepted (``partialSuccess``)."""
+        """Record what the receiver rejected of a batch that it accepted (``partialSuccess``)."""
         try:
             partial = json_object(answer.body).get("partialSuccess")
         except ValueError:
@@ -200,10 +201,10 @@ _OWN_HEADERS = (b"Content-Type", b"Content-Encoding", b"User-Agent")
 
 
 def _endpoint(url: str) -> tuple[str, str | None]:
-    """Return the address that spans are posted to, and what stands in it before ``@``.
+    """Return the address to post spans to, and the part of it before ``@``.
 
     Raises:
-        ConfigError: it is no address of HTTP.
+        ConfigError: it is not an HTTP address.
     """
     try:
         parts = urlsplit(url)
@@ -240,15 +241,15 @@ def _resource(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def _variable(environment: Mapping[str, str], name: str) -> str | None:
-    """Return what the exporters' variable says, for traces or for all signals; None if it is not set."""
+    """Return the value of the exporters' variable, for traces or for all signals; None if it is not set."""
     return environment.get(f"OTEL_EXPORTER_OTLP_TRACES_{name}") or environment.get(f"OTEL_EXPORTER_OTLP_{name}") or None
 
 
 def _pairs(text: str, variable: str) -> list[tuple[str, str]]:
-    """Return the pairs in ``name=value,other=value``, whose values are encoded as in an address.
+    """Return the pairs in ``name=value,other=value``, whose values are encoded as in a URL.
 
     Raises:
-        ConfigError: it is something else. The value is not shown: it may be a key.
+        ConfigError: it has another form. The message omits the value, which may be a key.
     """
     found = []
     for part in filter(None, (part.strip() for part in text.split(","))):
@@ -260,7 +261,7 @@ def _pairs(text: str, variable: str) -> list[tuple[str, str]]:
 
 
 def _message(body: bytes) -> str:
-    """Return what an answer says in words: its `message`, if it is JSON."""
+    """Return the message in a response: its `message`, if it is JSON."""
     try:
         found = json_object(body).get("message")
     except ValueError:

@@ -21,5 +21,5 @@ def path(folder: FolderOption = None, config: ConfigOption = None) -> None:
     if place is None:
         raise ConfigError("the traces of this store are in no file or folder that it names")
     text = os.fspath(place)
-    # A script gets the bytes of the path, a terminal what can be shown of it.
+    # A script gets the bytes of the path, a terminal its printable form.
     write_line(escaped(text) if sys.stdout.isatty() else text)

@@ -1,4 +1,4 @@
-"""The command `trace prune`: deletes old traces, after it has said which."""
+"""The command `trace prune`: deletes old traces, after showing which."""
 
 from __future__ import annotations
 
@@ -65,10 +65,10 @@ def prune(
 
 
 def _moment(older_than: str | None, *, everything: bool, keep_mb: float | None) -> float | None:
-    """Return the moment before which all goes; None where age does not matter.
+    """Return the time before which everything is deleted; None if age does not matter.
 
     Raises:
-        typer.BadParameter: nothing was asked for, or it cannot be understood.
+        typer.BadParameter: nothing was requested, or the value is invalid.
     """
     import time  # noqa: PLC0415 - as above
     from math import inf  # noqa: PLC0415
@@ -90,10 +90,10 @@ def _moment(older_than: str | None, *, everything: bool, keep_mb: float | None) 
 
 
 def _is_agreed(yes: bool) -> bool:
-    """Return whether it may be done.
+    """Return whether the user agrees.
 
     Raises:
-        typer.BadParameter: nobody can be asked.
+        typer.BadParameter: there is nobody to ask.
         typer.Exit: the answer is no.
     """
     if yes:

@@ -30,28 +30,28 @@ FolderOption = Annotated[
 ]
 _SHOWN_IDS = 10
 _SHORTEST_END = 4
-"""Characters of the shortest end of an id that names a call."""
+"""Shortest end of an id that identifies a call, in characters."""
 _NEAR = 1000
-"""The newest calls, which are looked through first for the end of an id: a listing shows such ends."""
+"""The newest calls, searched first for the end of an id: listings show such ends."""
 _COMPLETED = 30
 _before_command: ContextVar[tuple[Path | None, Path | None]] = ContextVar("before_command", default=(None, None))
-"""The folder and the configuration named before the command that runs."""
+"""The folder and the configuration given before the current command."""
 _FOR_ALL = ("folder", "config")
-"""Parameters of `trace` that hold for the commands below it too."""
+"""Parameters of `trace` that also apply to its subcommands."""
 
 
 def trace_store(folder: Path | None, config: Path | None = None, *, quiet: bool = False) -> TraceScanner:
-    """Return the store of `folder`, else the one that `complete` writes to when called from here.
+    """Return the store of `folder`, or else the one that `complete` would write to from here.
 
-    Where neither is given, what stands before the command counts: ``trace --dir traces show @1``.
+    If neither is given, options before the command count: ``trace --dir traces show @1``.
 
     Args:
         folder: A folder of daily files, or one with a SQLite file.
         config: A configuration file.
-        quiet: Whether nothing is said of a configuration that cannot be used.
+        quiet: Whether to say nothing about an unusable configuration.
 
     Raises:
-        ConfigError: the configuration that was named cannot be used, or its store cannot be read.
+        ConfigError: the given configuration cannot be used, or its store cannot be read.
     """
     if folder is None and config is None:
         folder, config = _before_command.get()
@@ -77,7 +77,7 @@ def trace_store(folder: Path | None, config: Path | None = None, *, quiet: bool 
     except ConfigError as error:
         if config is not None:
             raise
-        files = LocalFileTraceStore(workspace=path.parent)  # where they lie unless the file says otherwise
+        files = LocalFileTraceStore(workspace=path.parent)  # their place unless the file says otherwise
         if not quiet:
             say(f"{error.message}: looking in {files.trace_dir}")
         return files
@@ -88,34 +88,34 @@ def trace_store(folder: Path | None, config: Path | None = None, *, quiet: bool 
 
 
 def store_path(store: object) -> os.PathLike[str] | None:
-    """Return the file or the folder of `store`; None if it names none."""
+    """Return the file or the folder of `store`; None if it has none."""
     found = getattr(store, "path", None) or getattr(store, "trace_dir", None)
     return found if isinstance(found, os.PathLike) else None
 
 
 def nothing_found(store: object, wanted: CallFilter) -> str:
-    """Return what is said where no call matches, with the place that was looked at."""
+    """Return the message for no matching call, with the place that was searched."""
     none = "no calls traced" if wanted.is_open else "no such calls traced"
     place = store_path(store)
     return escaped(none if place is None else f"{none} in {os.fspath(place)}")
 
 
 def tell_skipped(store: object) -> None:
-    """Say how many lines of the store could not be read, if there were any."""
+    """Report how many lines of the store were unreadable, if there were any."""
     if skipped := getattr(store, "skipped", 0):
         say(f"unreadable lines passed over: {skipped}")
 
 
 def named_config(config: Path | None) -> Path | None:
-    """Return the configuration that was named: after the command, else before it."""
+    """Return the given configuration: after the command, or else before it."""
     return config if config is not None else _before_command.get()[1]
 
 
 def take_options_before_command(ctx: typer.Context) -> None:
-    """Keep what stands before a command for it: `--dir` and `--config`. It would not heed the options of the listing.
+    """Store the options before a command for it: `--dir` and `--config`. It would ignore the options of the listing.
 
     Raises:
-        typer.BadParameter: there is one; says which.
+        typer.BadParameter: such an option is given; the message names it.
     """
     _before_command.set((None, None))
     if ctx.invoked_subcommand is None:
@@ -129,10 +129,10 @@ def take_options_before_command(ctx: typer.Context) -> None:
 
 
 def find_call(store: TraceScanner, wanted: str) -> TracedCall:
-    """Return the call that `wanted` names: an id, the beginning or the end of one id alone, or ``@1`` for the newest.
+    """Return the call that `wanted` names: an id, the unique beginning or end of one, or ``@1`` for the newest.
 
     Raises:
-        typer.BadParameter: there is no such call, or there are several; they are named.
+        typer.BadParameter: there is no such call, or there are several; the message names them.
     """
     from lee_llm_router.telemetry.calls import TracedCall  # noqa: PLC0415
 
@@ -149,7 +149,7 @@ def find_call(store: TraceScanner, wanted: str) -> TracedCall:
 
 
 def ids_beginning_with(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
-    """Return the newest calls whose ids a shell may complete `incomplete` to, with a word about each."""
+    """Return the newest calls whose ids a shell may complete `incomplete` to, with a short description of each."""
     from lee_llm_router.telemetry.calls import calls_from  # noqa: PLC0415
 
     given = {**(ctx.parent.params if ctx.parent else {}), **{k: v for k, v in ctx.params.items() if v is not None}}
@@ -182,7 +182,8 @@ def _newest(store: TraceScanner, wanted: str) -> TracedCall:
 
 
 def _ids_like(store: TraceScanner, wanted: str) -> list[str]:
-    """Return the ids that begin with `wanted`, else those of the newest calls that end so, else the newest of all."""
+    """Return the ids that begin with `wanted`, or else those of the newest calls that end with it, or else the newest
+    of all."""
     from lee_llm_router.telemetry.calls import calls_from  # noqa: PLC0415
 
     if found := store.ids(wanted, _SHOWN_IDS + 1) or store.ids(wanted.lower(), _SHOWN_IDS + 1):
@@ -191,7 +192,7 @@ def _ids_like(store: TraceScanner, wanted: str) -> list[str]:
     if len(wanted) < _SHORTEST_END:
         return []
     near = [call.request_id for call in calls_from(store.last(_NEAR)) if call.request_id.lower().endswith(wanted)]
-    # Further back the newest one is meant: reading ends there, and so long an end is nearly always that of one alone.
+    # For older calls take the newest one: reading stops there, and an end this long is nearly always unique.
     older = (call.request_id for call in store.calls() if call.request_id.lower().endswith(wanted))
     return near or list(islice(older, 1))
 

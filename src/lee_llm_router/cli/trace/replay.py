@@ -1,4 +1,4 @@
-"""The command `trace replay`: asks what a call asked once more, elsewhere, and shows both answers."""
+"""The command `trace replay`: repeats a call's question elsewhere, and shows both answers."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from lee_llm_router.telemetry.settings import TraceConfig
 
 _ROLE_OF_TARGETS = "default"
-"""The one role of a router that is built from names of targets."""
+"""The only role of a router that is built from target names."""
 _SHOWN_PROVIDERS = 20
 
 
@@ -76,7 +76,7 @@ def _ask_again(call: TracedCall, role: str | None, target: str | None, config: P
     with router:
         try:
             first = router.resolve(asked_role)[0].provider
-        except LLMRouterError:  # the call will say it, and leave a trace
+        except LLMRouterError:  # the call reports it, and leaves a trace
             first = None
         try:
             request = replay_request(call, first)
@@ -107,7 +107,7 @@ def _ask(router: LeeLLMRouter, role: str, request: ReplayRequest) -> LLMResponse
 def _router(
     call: TracedCall, role: str | None, target: str | None, config: Path | None
 ) -> tuple[LeeLLMRouter, str, TraceConfig]:
-    """Return a router that asks who is meant, the role to ask of it, and where it leaves its traces."""
+    """Return the router to ask, the role to use, and where it writes its traces."""
     from lee_llm_router.config.discovery import find_config  # noqa: PLC0415 - as above
     from lee_llm_router.config.load import load_config  # noqa: PLC0415
     from lee_llm_router.errors import ConfigError  # noqa: PLC0415
@@ -141,7 +141,7 @@ def _router(
 
 
 class _OneTarget:
-    """A policy that chooses one target, whatever the role."""
+    """A policy that chooses one target for every role."""
 
     def __init__(self, provider: str, model: str) -> None:
         self._provider = provider
@@ -155,7 +155,7 @@ class _OneTarget:
 
 
 def _with_target_alone(config: LLMConfig, target: str) -> LLMConfig:
-    """Return a configuration of one target by a vendor's name, with what holds for all calls of `config`."""
+    """Return a configuration with one target by a vendor's name, and the settings of `config` for all calls."""
     from lee_llm_router.routing.named_targets import config_of_targets  # noqa: PLC0415 - as above
 
     held = {name: getattr(config, name) for name in ("trace", "pricing", "budget", "sinks")}

@@ -1,4 +1,4 @@
-"""What a record has captured, as the arguments of another call; and what of it is no longer what was asked."""
+"""The captured content of a record as the arguments of another call; and how that differs from the original."""
 
 from __future__ import annotations
 
@@ -15,38 +15,38 @@ from lee_llm_router.telemetry.records import TraceRecord
 
 _CUT = "..."
 _SHORTENED_FROM = 140_000
-"""Bytes of the shortest JSON of what was captured that a store may have shortened."""
+"""Size in bytes of the shortest captured JSON that a store may have shortened."""
 _OF_ONE_VENDOR = ("extra_body", "extra_query", "headers")
 _MAX_DEPTH = 60
 
 
 class CannotReplayError(Exception):
-    """A call cannot be asked again, for the reason that the message says."""
+    """A call cannot be repeated, for the reason in the message."""
 
 
 @dataclass(slots=True)
 class ReplayRequest:
-    """A question to be asked again."""
+    """A question to repeat."""
 
     messages: list[dict[str, Any]]
     options: dict[str, Any]
     stream: bool
     notes: list[str] = field(default_factory=list)
-    """What differs from the question as it was asked."""
+    """Differences from the original question."""
 
 
 def replay_request(call: TracedCall, provider: str | None) -> ReplayRequest:
-    """Return the question of `call`, to be asked of `provider`.
+    """Return the question of `call`, for `provider`.
 
     Args:
         call: The call.
-        provider: Who is asked first now, by its name in the configuration; None if that is not known.
+        provider: The name in the configuration of the first provider to ask now; None if unknown.
 
     Raises:
-        CannotReplayError: it was not captured, or not whole, or was no chat completion.
+        CannotReplayError: it was not captured, or not completely, or was not a chat completion.
     """
     asked = _captured(call)
-    # Others may have written the trace; an option that no call has is refused by the call itself.
+    # Others may have written the trace; the call itself refuses an option that no call has.
     settings = {name: value for name, value in (asked.settings or {}).items() if name not in CALL_ARGUMENTS}
     notes = []
     if provider != asked.provider:
@@ -70,7 +70,7 @@ def replay_request(call: TracedCall, provider: str | None) -> ReplayRequest:
 
 
 def _captured(call: TracedCall) -> TraceRecord:
-    """Return the record of the first attempt, which has the question as the caller asked it."""
+    """Return the record of the first attempt, which has the caller's original question."""
     if call.records[0].operation is not None:
         raise CannotReplayError(f"it was no chat completion, but: {call.records[0].operation}")
     asked = next((record for record in call.records if record.messages is not None), None)
@@ -90,7 +90,7 @@ def _captured(call: TracedCall) -> TraceRecord:
 
 
 def _is_shortened(value: Any) -> bool:
-    """Whether a store has kept only the beginning of `value`: it is long, and a text or a part in it ends so."""
+    """Whether a store has kept only the beginning of `value`: it is long, and a text or a part in it ends that way."""
     if len(json_text(value)) < _SHORTENED_FROM:
         return any(isinstance(item, str) and item == _CUT for item in value or ())
     return any(text.endswith(_CUT) for text in _texts(value, 0))

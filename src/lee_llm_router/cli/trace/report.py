@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _MOST_IN_FILE = 100_000
 _MOST_ROWS = 200_000
-"""Browsers take no table that is much longer."""
+"""Browsers cannot handle much longer tables."""
 _MOST_SERVED = 10_000
 
 
@@ -104,7 +104,7 @@ def serve(
 
 
 def filter_words(wanted: CallFilter) -> str | None:
-    """Return what `wanted` asks for in words; None if every call passes."""
+    """Return the conditions of `wanted` in words; None if every call passes."""
     from dataclasses import fields  # noqa: PLC0415
     from datetime import UTC, datetime  # noqa: PLC0415
 

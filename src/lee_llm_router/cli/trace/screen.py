@@ -1,4 +1,4 @@
-"""The console that views of traces are drawn on: colours and the terminal's width, or plain text for a pipe."""
+"""The console for views of traces: colours and the terminal's width, or plain text for a pipe."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 MIN_WIDTH = 24
-"""Columns of the narrowest lines; a narrower terminal gets these."""
+"""Least columns of a line, even for narrower terminals."""
 PIPE_WIDTH = 80
-"""Columns that a drawing has in a pipe. Texts and tables are as wide there as they are."""
+"""Columns of a drawing in a pipe. Texts and tables keep their own width there."""
 
 
 def draw(render: Callable[[Console], None]) -> None:
-    """Let `render` draw on a console for standard output, and write what it drew. Raises as `write_text`."""
+    """Let `render` draw on a console for standard output, and write the result. Raises as `write_text`."""
     text = drawn(render, PIPE_WIDTH if is_piped() else terminal_width(), color=wants_color())
     write_text(_for_encoding(text))
 
@@ -39,17 +39,17 @@ def drawn(render: Callable[[Console], None], width: int, *, color: bool = False)
 
 
 def is_piped() -> bool:
-    """Whether something else than a terminal reads standard output: it gets plain text, whole and aligned."""
+    """Whether standard output is not a terminal: then it gets plain text, uncut and aligned."""
     return not sys.stdout.isatty()
 
 
 def terminal_width() -> int:
-    """Return the columns that a line may have at this terminal."""
+    """Return the maximum columns of a line on this terminal."""
     return max(terminal_columns(), MIN_WIDTH)
 
 
 def takes_marks() -> bool:
-    """Whether standard output can hold the marks that a drawing is made of; else plain letters stand for them."""
+    """Whether standard output can encode the marks of drawings; otherwise plain letters replace them."""
     try:
         "━─·▸×…".encode(sys.stdout.encoding or "ascii")
     except (UnicodeError, LookupError):
@@ -58,5 +58,5 @@ def takes_marks() -> bool:
 
 
 def _for_encoding(text: str) -> str:
-    """Return `text` with three points for an ellipsis where the encoding has none."""
+    """Return `text` with three dots instead of an ellipsis if the encoding has none."""
     return text if takes_marks() else text.replace("…", "...")

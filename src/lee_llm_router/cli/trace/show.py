@@ -1,4 +1,4 @@
-"""The command `trace show`: one call, whole. Its figures, its course in time, each attempt, and what was said."""
+"""The command `trace show`: one complete call. Its figures, its timeline, each attempt, and its content."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def show(
 
 
 def _field_lines(call: TracedCall, names: list[str]) -> Iterator[str]:
-    """Yield the fields of a call: of one alone its text as it is, of several a line each with its name."""
+    """Yield the fields of a call: a single one as its bare text, several on one line each with their names."""
     from lee_llm_router.cli.trace.fields import entry_at  # noqa: PLC0415 - help needs none of it
     from lee_llm_router.cli.trace.figures import value_text  # noqa: PLC0415
     from lee_llm_router.cli.trace.summary import chosen_data  # noqa: PLC0415

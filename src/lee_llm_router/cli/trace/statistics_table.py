@@ -1,4 +1,4 @@
-"""Statistics over traces as rows: a table, as many columns of it as have room, or aligned text for a pipe."""
+"""Statistics over traces as rows: a table with as many columns as fit, or aligned text for a pipe."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ TOTAL = "all"
 _WIDEST_NAME = 40
 _LEAST_NAME = 12
 _BESIDES = 3
-"""The lowest rank of columns that have room only where no name is cut for them."""
+"""The lowest rank of columns that are shown only if no name is cut for them."""
 _TABLE_WIDTH = 60
-"""Columns of the narrowest table; below that a row becomes a name with its numbers underneath."""
+"""Least columns of a table; on narrower lines a row becomes a name with its numbers below."""
 _UNITS: dict[StatisticsUnit, str] = {
     "calls": "Times are of whole calls, waits included.",
     "attempts": "Errors, times and costs are of single attempts; a call may stand in several rows.",
@@ -38,11 +38,11 @@ class _Column:
     name: str
     text: Callable[[GroupStatistics], str]
     rank: int = 0
-    """Where there is no room, columns of the highest rank go first."""
+    """If there is not enough room, columns of the highest rank go first."""
 
 
 def _rate(part: float) -> str:
-    """Return a part of 1 in percent: small ones with a digit more, and never 0 or 100 for what is not."""
+    """Return a share in percent: small ones with another digit, and never 0 or 100 for a value in between."""
     percent = part * 100
     if 0 < percent < 0.05:
         return "<0.1%"
@@ -83,13 +83,13 @@ _BY_FIELD = {column.field: column for column in (*_COLUMNS, *_FURTHER)}
 def render_statistics(
     found: TraceStatistics, console: Console, *, plain: bool, names: Sequence[str] | None = None
 ) -> None:
-    """Draw a row for each group, and one for all below; what the numbers are of stands underneath.
+    """Draw a row for each group, then one for all, and below them what the numbers count.
 
     Args:
         found: The statistics.
-        console: What to draw on.
-        plain: Whether a pipe reads it: every column, whole and aligned, each cell one word but for names.
-        names: The columns, as fields of `GroupStatistics`; None: all that have something to tell and fit.
+        console: The console to draw on.
+        plain: Whether the output is a pipe: every column, uncut and aligned, each cell one word except for names.
+        names: The columns, as fields of `GroupStatistics`; None: all that are informative and fit.
     """
     rows = [*found.groups, found.total]
     heads = list(found.groups[0].group) if found.groups else [""]
@@ -132,7 +132,7 @@ def _print_table(
     names = [min(max(map(columns, map(printable_line, texts))), _WIDEST_NAME)
              for texts in zip(heads, *titles, strict=True)]  # fmt: skip
     least = [min(name, _LEAST_NAME) for name in names]
-    # What a row is called comes before what there is to tell besides, and the main numbers before the rest of a name.
+    # A row's name comes before secondary columns, and the main numbers before the rest of a name.
     shown = _fitting(list(shown), widths, console.width - _taken(names), least_rank=_BESIDES)
     shown = _fitting(shown, widths, console.width - _taken(least))
     spare = console.width - sum(widths[column.field] + len(GAP) for column in shown) - _taken(least)
@@ -150,7 +150,7 @@ def _print_table(
 
 
 def _fitting(shown: list[_Column], widths: Mapping[str, int], room: int, least_rank: int = 1) -> list[_Column]:
-    """Return the columns that have room; those below `least_rank` stay all the same."""
+    """Return the columns that fit; those below `least_rank` always stay."""
     while sum(widths[column.field] + len(GAP) for column in shown) > room and any(c.rank >= least_rank for c in shown):
         shown.remove(max(shown, key=lambda column: column.rank))
     return shown
@@ -161,9 +161,9 @@ def _taken(sizes: Sequence[int]) -> int:
 
 
 def _shared(least: Sequence[int], wanted: Sequence[int], spare: int) -> list[int]:
-    """Return the sizes of the names: `least`, with what is spare up to what is `wanted`, the first first.
+    """Return the sizes of the names: `least`, plus spare columns up to `wanted`, the first name first.
 
-    Where there is less than the least, the last give way.
+    If there is less room than `least`, the last names shrink.
     """
     sizes = list(least)
     for number, (size, most) in enumerate(zip(least, wanted, strict=True)):
@@ -181,7 +181,7 @@ def _print_folded(
     shown: Sequence[_Column] | None,
     console: Console,
 ) -> None:
-    """Draw each row as its name with the numbers below it, as many on a line as have room."""
+    """Draw each row as its name with the numbers below it, as many per line as fit."""
     for row, title in zip(rows, titles, strict=True):
         console.print(row_text([Cell(" ".join(title).rstrip(), "bold")], [console.width], [False]), soft_wrap=True)
         line = ""
@@ -195,7 +195,7 @@ def _print_folded(
 
 
 def _told(rows: Sequence[GroupStatistics]) -> list[_Column]:
-    """Return the columns that tell anything of `rows`."""
+    """Return the columns that are informative for `rows`."""
     silent = {UNKNOWN, "0"}
     return [c for c in _COLUMNS if c.name == "calls" or any(c.text(row) not in silent for row in rows)]
 
@@ -213,7 +213,7 @@ def _name(value: str | None) -> str:
 
 
 def estimate_note(found: TraceStatistics) -> str:
-    """Return what is said of numbers that are estimates."""
+    """Return the note about estimated numbers."""
     kept = found.total.kept
     return f"All numbers are estimates: `sample` has dropped good calls, and those of the {kept} kept stand for them."
 

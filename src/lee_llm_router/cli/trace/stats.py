@@ -1,4 +1,4 @@
-"""The command `trace stats`: numbers over many calls."""
+"""The command `trace stats`: figures over many calls."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a call's records say together, as plain data: for JSON, and for the fields that a user picks."""
+"""A call's figures as plain data: for JSON, and for the fields that a user picks."""
 
 from __future__ import annotations
 
@@ -47,9 +47,9 @@ SUMMARY_FIELDS = ("id", "role", "started_at", "outcome", "finish_reason", "failu
                   "attempts", "saved", "total_ms", "first_token_ms", "input_tokens", "output_tokens", "tokens",
                   "cost_usd", "cost_is_whole", "metadata", "records")  # fmt: skip
 CALL_FIELDS = (*SUMMARY_FIELDS, *(name for name in RECORD_FIELDS if name not in SUMMARY_FIELDS))
-"""What `--fields` takes of one call: its figures, and the fields of its last record."""
+"""What `--fields` accepts for one call: its figures, and the fields of its last record."""
 
 
 def chosen_data(call: TracedCall) -> dict[str, Any]:
-    """Return everything that `CALL_FIELDS` names."""
+    """Return all the values that `CALL_FIELDS` names."""
     return {**json_object(call.last.to_json()), **call_data(call)}

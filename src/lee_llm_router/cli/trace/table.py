@@ -1,7 +1,7 @@
-"""Calls as rows: one for each, with its attempts below it where they are asked for.
+"""Calls as rows: one for each, optionally with its attempts below it.
 
-At a terminal the columns are those that have anything to tell and fit; below `TABLE_WIDTH` a row becomes a name with
-what there is to tell of it underneath. In a pipe every column is there, nothing is cut, and two spaces part the cells.
+On a terminal it shows the columns that are informative and fit; below `TABLE_WIDTH` a row becomes a name with its
+values below. In a pipe every column is there, nothing is cut, and two spaces separate the cells.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 TABLE_WIDTH = 70
-"""Columns of the narrowest table."""
+"""Least columns of a table."""
 _ID = 8
-"""Characters shown of an id, from its end: it begins with the time, which is much the same for all calls of a day."""
+"""Characters to show of an id, from its end: its beginning is the time, which is similar for all calls of a day."""
 _WIDEST_OUTCOME = 28
 _WIDEST_WORDS = 80
 _WIDEST_ATTEMPT = 22
@@ -43,9 +43,9 @@ _WIDEST_ATTEMPT = 22
 _INDENT = 2
 _NARROW_INDENT = 3
 _MAIN = 2
-"""The highest rank of columns for which the gaps are narrowed."""
+"""The highest rank of columns for which gaps are narrowed."""
 _BESIDES = 5
-"""The lowest rank of columns that are there only where nothing else is cut for them."""
+"""The lowest rank of columns that are shown only if nothing else is cut for them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,18 +56,18 @@ class CallColumn:
     cell: Callable[[TracedCall], Cell]
     right: bool = False
     rank: int = 0
-    """Where there is no room, columns of the highest rank go first; those of rank 0 stay."""
+    """If there is not enough room, columns of the highest rank go first; those of rank 0 stay."""
     least: int | None = None
-    """Columns that it may shrink to; None: it does not shrink."""
+    """Width that it may shrink to; None: it does not shrink."""
     most: int = _WIDEST_WORDS
     folded: str = ""
-    """What stands before it where there is no table."""
+    """Its prefix if there is no table."""
     plain: Callable[[TracedCall], str] | None = None
-    """What it says in a pipe, where that is another text."""
+    """Its text in a pipe, if different."""
 
 
 class _Widths(NamedTuple):
-    """The columns that have room, and what parts them."""
+    """The columns that fit, and their separator."""
 
     sizes: dict[str, int]
     gap: str
@@ -113,7 +113,7 @@ COLUMNS = {
 }  # fmt: skip
 """The columns of a row, by name."""
 KNOWN_FIELDS = (*COLUMNS, *(name for name in RECORD_FIELDS if name not in COLUMNS))
-"""What `--fields` takes: columns, and fields of a call's last record."""
+"""What `--fields` accepts: columns, and fields of a call's last record."""
 _ALWAYS = ("time", "role", "outcome", "target", "total", "id")
 
 
@@ -125,14 +125,14 @@ def render_calls(
     attempts: bool = False,
     names: Sequence[str] | None = None,
 ) -> None:
-    """Draw a row for each of `calls`, in their order.
+    """Draw a row for each of `calls`, in order.
 
     Args:
         calls: The calls.
-        console: What to draw on.
-        plain: Whether a pipe reads it: whole and aligned, however wide.
-        attempts: Whether each attempt stands below its call, with its error.
-        names: The columns, as `KNOWN_FIELDS` has them; None: all that fit.
+        console: The console to draw on.
+        plain: Whether the output is a pipe: uncut and aligned, however wide.
+        attempts: Whether to show each attempt below its call, with its error.
+        names: The columns, from `KNOWN_FIELDS`; None: all that fit.
     """
     if plain:
         for text in _plain_lines(calls, [_column(name) for name in names or COLUMNS], attempts=attempts):
@@ -170,7 +170,7 @@ def _tells(texts: Iterable[str]) -> bool:
 
 
 def _widths(shown: list[CallColumn], cells: list[list[Cell]], room: int, *, may_drop: bool) -> _Widths | None:
-    """Return the width of each column that has room; None if there is no room for a table."""
+    """Return the width of each column that fits; None if there is no room for a table."""
     if room < TABLE_WIDTH:
         return None
     wanted = {}
@@ -178,11 +178,11 @@ def _widths(shown: list[CallColumn], cells: list[list[Cell]], room: int, *, may_
         texts = [column.name, *(printable_line(row[i].text) for row in cells)]
         wanted[column.name] = min(column.most, max(map(columns, texts)))
     needed = [column.name for column in shown if not may_drop or column.rank < _BESIDES]
-    # One space parts the columns where two would leave no room for one of those that a call is known by.
+    # Separate columns by one space if two would leave no room for a column that identifies a call.
     least = {column.name: min(wanted[column.name], column.least or wanted[column.name]) for column in shown}
     gap = 2 if _taken([least[name] for name in needed if may_drop is False or _is_main(name)], 2) <= room else 1
     for column in sorted(shown, key=lambda column: -column.rank) if may_drop else ():
-        # What there is to tell besides has no room where it takes that of a name.
+        # A secondary column is dropped if it would take room from a name.
         is_besides = column.rank >= _BESIDES
         sizes = [wanted[name] if is_besides and name in needed else size for name, size in least.items()]
         if column.rank and _taken(sizes, gap) > room:
@@ -190,7 +190,7 @@ def _widths(shown: list[CallColumn], cells: list[list[Cell]], room: int, *, may_
     spare = room - _taken(list(least.values()), gap)
     if spare < 0:
         return None
-    # How a call ended comes before how it was named.
+    # How a call ended matters more than its name.
     for name, size in sorted(least.items(), key=lambda entry: entry[0] != "outcome"):
         more = min(spare, wanted[name] - size)
         least[name], spare = size + more, spare - more
@@ -265,7 +265,7 @@ def _plain_lines(calls: Sequence[TracedCall], shown: list[CallColumn], *, attemp
 
 
 def _narrow_lines(calls: Sequence[TracedCall], cells: list[list[Cell]], room: int, *, attempts: bool) -> Iterator[Text]:
-    """Yield the lines of the calls where there is no room for a table: a name, and what there is to tell below it."""
+    """Yield the lines of the calls if there is no room for a table: a name, with its values below."""
     date = ""
     for call, row in zip(calls, cells, strict=True):
         if call.started and f"{call.started:%Y-%m-%d}" != date:
@@ -278,14 +278,14 @@ def _narrow_lines(calls: Sequence[TracedCall], cells: list[list[Cell]], room: in
 
 
 def _named(column: CallColumn, cell: Cell) -> Cell:
-    """Return a cell that says what it is, without a heading above it; an empty one where it tells nothing."""
+    """Return a cell that includes its name, for use without a heading; an empty one if it has no value."""
     if not column.folded:
         return cell
     return Cell(f"{column.folded} {cell.text}" if _tells([cell.text]) else "", cell.style)
 
 
 def _folded(cells: Sequence[Cell], room: int) -> Iterator[Text]:
-    """Yield the first two cells on one line, and the others below it, as many on a line as fit."""
+    """Yield the first two cells on one line, and the others below, as many per line as fit."""
     first, name, *told = [*cells, Cell("")][: max(2, len(cells))]
     start = fitted(first.text.strip(), room // 2).rjust(2)
     yield Text.assemble((start, first.style), " ", (fitted(name.text, room - columns(start) - 1), name.style))

@@ -1,4 +1,4 @@
-"""A call drawn on one axis of time: a line for each attempt, wait and target that was passed over."""
+"""A call on a time axis: a line for each attempt, wait and skipped target."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     from lee_llm_router.telemetry.calls import TracedCall
 
 _LEAST_BAR = 12
-"""Columns of the shortest axis; where there are fewer, there is none."""
+"""Least columns of the axis; with fewer, there is none."""
 _TOOK = 8
 _WIDEST_NAME = 40
 _WIDEST_OUTCOME = 22
 
 
 class Marks(NamedTuple):
-    """The characters that a drawing is made of."""
+    """The characters of a drawing."""
 
     output: str = "━"
     silence: str = "─"
@@ -36,15 +36,15 @@ class Marks(NamedTuple):
 
 
 ASCII_MARKS = Marks("=", "-", ">", ".", "x")
-"""For where there are no others."""
+"""For terminals without others."""
 
 
 def render_waterfall(call: TracedCall, console: Console, marks: Marks | None = None) -> None:
-    """Draw the attempts, waits and skipped targets of `call` below one another, on one axis of time.
+    """Draw the attempts, waits and skipped targets of `call` one below the other, on one time axis.
 
     Args:
         call: The call.
-        console: What to draw on.
+        console: The console to draw on.
         marks: The characters to draw with.
     """
     spans = timeline_of(call)
@@ -109,7 +109,7 @@ def _column(moment: float, total: float, room: int) -> int:
 
 
 def _axis(total: float, room: int) -> str:
-    """Return the moments above the lines: the begin, round ones as many as have room, and the end."""
+    """Return the times above the lines: the start, as many round ones as fit, and the end."""
     end = duration(total)
     line = list("0".ljust(room))
     line[room - len(end) :] = end
