@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from real import llama
+from real import claude_asks, llama
 
 
 @pytest.fixture(autouse=True)
@@ -26,6 +27,23 @@ def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
 def a_home_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
     """A shell of an agent reads the profile there; one of the machine may wait for a lock that a killed shell left."""
     monkeypatch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
+
+
+@pytest.fixture
+def temp_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder for temporary files, which must be empty after a run."""
+    root = tmp_path / "temp"
+    root.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(root))
+    return root
+
+
+@pytest.fixture
+def claude_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Set the key of the loopback server, and no other."""
+    monkeypatch.setenv("LEE_TEST_KEY", claude_asks.KEY)
+    for name in ("ANTHROPIC_API_KEY", "CLAUDE_CODE_OAUTH_TOKEN", "CLAUDE_CONFIG_DIR"):
+        monkeypatch.delenv(name, raising=False)
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,6 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 from pathlib import Path
 from time import monotonic, sleep, time
@@ -16,51 +15,16 @@ from typing import Any
 
 import pytest
 
-from lee_llm_router import LLMRequest, LLMRouterError, LLMUsage
+from lee_llm_router import LLMRequest, LLMUsage
 from lee_llm_router.errors import FailureType as F
-from lee_llm_router.providers.claude_cli import ClaudeCLIConfig, ClaudeCLIProvider
 from real import messages_server as ms
 from real import responses_server as rs
+from real.agent_asks import failure_of
+from real.claude_asks import KEY, MODEL, ask, provider
 from real.processes import HANG, gone, processes
 
-pytestmark = pytest.mark.real
-
-KEY = "sk-ant-real-test-key-0123456789abcdef"
+pytestmark = [pytest.mark.real, pytest.mark.usefixtures("claude_key")]
 TOKEN = "sk-ant-oat01-real-login-token-0123456789"
-MODEL = "claude-sonnet-4-5"
-
-
-@pytest.fixture(autouse=True)
-def key(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LEE_TEST_KEY", KEY)
-    for name in ("ANTHROPIC_API_KEY", "CLAUDE_CODE_OAUTH_TOKEN", "CLAUDE_CONFIG_DIR"):
-        monkeypatch.delenv(name, raising=False)
-
-
-@pytest.fixture
-def temp_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return the folder for temporary files, which must be empty after a run."""
-    root = tmp_path / "temp"
-    root.mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(root))
-    return root
-
-
-def provider(claude: str, base_url: str | None = None, **settings: Any) -> ClaudeCLIProvider:
-    if base_url is not None:
-        settings = {"api_key_env": "LEE_TEST_KEY", "base_url": base_url, **settings}
-    return ClaudeCLIProvider("claude", ClaudeCLIConfig(command=claude, **settings))
-
-
-def ask(text: str = "hello", *system: str, **settings: Any) -> LLMRequest:
-    messages = [{"role": "system", "content": one} for one in system] + [{"role": "user", "content": text}]
-    return LLMRequest(messages=tuple(messages), model=MODEL, **settings)
-
-
-def failure_of(subject: ClaudeCLIProvider, request: LLMRequest | None = None, timeout: float = HANG) -> LLMRouterError:
-    with pytest.raises(LLMRouterError) as caught:
-        subject.complete(request or ask(), timeout)
-    return caught.value
 
 
 def sent_texts(post: rs.Seen) -> list[str]:
@@ -199,13 +163,14 @@ def test_a_plan_limit_says_when_it_ends(claude_path: str, monkeypatch: pytest.Mo
     }
     with rs.serve(ms.error(429, "rate_limit_error", "This would exceed your account's limit.", limit)) as server:
         monkeypatch.setenv("ANTHROPIC_BASE_URL", server.base_url.removesuffix("/v1"))
-        failure = failure_of(provider(claude_path, env=["ANTHROPIC_BASE_URL"]))
+        failure = failure_of(provider(claude_path, env=["ANTHROPIC_BASE_URL"]), ask())
     assert failure.failure_type is F.QUOTA
     assert failure.retry_after is not None
     assert 7200 - HANG < failure.retry_after <= 7260
 
 
 # Every row of the failure table
+
 
 NOT_JSON = "<html><title>Bad Gateway</title></html>"
 ROWS: dict[str, tuple[rs.Behaviour, F, dict[str, Any]]] = {
@@ -237,7 +202,7 @@ def test_every_row_of_the_failure_table(claude_path: str, row: str, temp_root: P
     """One request is sent, the failure has its type, no text holds the key, and no file is left."""
     behaviour, failure_type, details = ROWS[row]
     with rs.serve(behaviour) as server:
-        failure = failure_of(provider(claude_path, server.base_url))
+        failure = failure_of(provider(claude_path, server.base_url), ask())
     assert failure.failure_type is failure_type, failure
     assert {name: getattr(failure, name) for name in details} == details
     # Of a model that is not found claude makes sure, without streaming. That costs nothing. After a call of a tool and
@@ -256,7 +221,7 @@ def test_an_answer_cut_by_its_bound_is_one_request(claude_path: str) -> None:
 
 
 def test_a_refused_connection_is_a_provider_error(claude_path: str) -> None:
-    assert failure_of(provider(claude_path, "http://127.0.0.1:1")).failure_type is F.PROVIDER_ERROR
+    assert failure_of(provider(claude_path, "http://127.0.0.1:1"), ask()).failure_type is F.PROVIDER_ERROR
 
 
 def test_the_longest_prompt_is_read_and_one_that_is_longer_is_not_sent(claude_path: str) -> None:
@@ -274,7 +239,7 @@ def test_the_longest_prompt_is_read_and_one_that_is_longer_is_not_sent(claude_pa
 @pytest.mark.parametrize("behaviour", [rs.silent, rs.silent_stream])
 def test_a_silent_server_is_left_at_the_timeout(claude_path: str, behaviour: rs.Behaviour, temp_root: Path) -> None:
     with rs.serve(behaviour) as server:
-        failure = failure_of(provider(claude_path, server.base_url), timeout=15)
+        failure = failure_of(provider(claude_path, server.base_url), ask(), timeout=15)
         assert server.posts
     assert failure.failure_type is F.TIMEOUT
     assert gone(str(temp_root))
@@ -310,7 +275,7 @@ def test_a_killed_claude_is_a_failure(claude_path: str, number: signal.Signals, 
 
         killer = threading.Thread(target=kill)
         killer.start()
-        failure = failure_of(provider(claude_path, server.base_url))
+        failure = failure_of(provider(claude_path, server.base_url), ask())
         killer.join()
     assert failure.failure_type is (F.INVALID_RESPONSE if number == signal.SIGINT else F.PROVIDER_ERROR)
 
@@ -339,73 +304,6 @@ def test_a_router_that_is_killed_leaves_no_process_and_no_file(claude_path: str,
         while list(temp_root.iterdir()) and monotonic() < until:
             sleep(0.05)
         assert list(temp_root.iterdir()) == []
-
-
-# An agent
-
-
-def result_of_tool(server: rs.ResponsesServer) -> str:
-    return json.dumps(server.posts[-1].body["messages"][-1])
-
-
-def test_an_agent_reads_its_workspace_and_nothing_else(claude_path: str, tmp_path: Path) -> None:
-    folder = tmp_path / "project"
-    folder.mkdir()
-    (folder / "note.txt").write_text("marked-note")
-    (tmp_path / "outside.txt").write_text("marked-outside")
-    for name, mark, seen in (("project/note.txt", "marked-note", True), ("outside.txt", "marked-outside", False)):
-        with rs.serve(ms.tool_call("Read", {"file_path": str(tmp_path / name)}, "done")) as server:
-            subject = provider(claude_path, server.base_url, agent=True, workspace=str(folder))
-            response = subject.complete(ask("Look."), HANG)
-        assert response.text == "done"
-        assert response.usage.prompt_tokens == 216
-        assert (mark in result_of_tool(server)) is seen
-
-
-@pytest.mark.parametrize(
-    ("tool", "arguments"),
-    [("Bash", {"command": "touch made"}), ("Write", {"file_path": "{}/made", "content": "x"})],
-)
-@pytest.mark.parametrize("tools", [None, ["Read", "Bash", "Write"]])
-def test_an_agent_changes_nothing_unless_it_may(
-    claude_path: str, tmp_path: Path, tool: str, arguments: dict[str, str], tools: list[str] | None
-) -> None:
-    """Nobody is there to be asked, so what must be asked for is refused, even by a tool that it has."""
-    arguments = {name: value.format(tmp_path) for name, value in arguments.items()}
-    settings: dict[str, Any] = {} if tools is None else {"tools": tools}
-    with rs.serve(ms.tool_call(tool, arguments, "done")) as server:
-        subject = provider(claude_path, server.base_url, agent=True, workspace=str(tmp_path), **settings)
-        assert subject.complete(ask("Do it."), HANG).text == "done"
-        assert not (tmp_path / "made").exists()
-        settings = {"tools": ["Bash", "Write"], "permission_mode": "acceptEdits"}
-        allowed = {"permissions": {"allow": ["Bash(touch:*)"]}}
-        may = provider(
-            claude_path, server.base_url, agent=True, workspace=str(tmp_path), extra_config=allowed, **settings
-        )
-        assert may.complete(ask("Do it."), HANG).text == "done"
-    assert (tmp_path / "made").exists()
-
-
-@pytest.mark.parametrize("command", ["sleep {}", "setsid sleep {}; true"])
-def test_a_command_of_an_agent_does_not_outlive_it(claude_path: str, command: str, temp_root: Path) -> None:
-    """Not even one that has left the group."""
-    seconds = str(1_000_000 + os.getpid())
-    call = ms.tool_call("Bash", {"command": command.format(seconds), "timeout": 600_000}, "done")
-    with rs.serve(call) as server:
-        allow = {"permissions": {"allow": ["Bash"]}}
-        subject = provider(claude_path, server.base_url, agent=True, tools=["Bash"], extra_config=allow)
-
-        async def cancelled() -> None:
-            task = asyncio.create_task(subject.complete_async(ask("Wait."), HANG))
-            while not processes(f"sleep\0{seconds}") and not task.done():
-                await asyncio.sleep(0.05)
-            task.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await task
-
-        asyncio.run(cancelled())
-    assert gone(seconds)
-    assert list(temp_root.iterdir()) == []
 
 
 # The doctor

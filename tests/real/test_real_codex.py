@@ -6,7 +6,6 @@ import asyncio
 import json
 import os
 import signal
-import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,10 +15,10 @@ from typing import Any
 
 import pytest
 
-from lee_llm_router import LLMRequest, LLMRouterError
 from lee_llm_router.errors import FailureType as F
 from lee_llm_router.providers.codex_cli import CodexCLIConfig, CodexCLIProvider
 from real import responses_server as rs
+from real.agent_asks import ask, failure_of
 from real.processes import HANG, gone, processes
 
 pytestmark = pytest.mark.real
@@ -32,30 +31,10 @@ def key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LEE_TEST_KEY", KEY)
 
 
-@pytest.fixture
-def temp_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return the folder for temporary files, which must be empty after a run."""
-    root = tmp_path / "temp"
-    root.mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(root))
-    return root
-
-
 def provider(codex: str, base_url: str | None = None, **settings: Any) -> CodexCLIProvider:
     if base_url is not None:
         settings = {"api_key_env": "LEE_TEST_KEY", "base_url": base_url, **settings}
     return CodexCLIProvider("codex", CodexCLIConfig(command=codex, **settings))
-
-
-def ask(text: str = "hello", *system: str, **settings: Any) -> LLMRequest:
-    messages = [{"role": "system", "content": one} for one in system] + [{"role": "user", "content": text}]
-    return LLMRequest(messages=tuple(messages), model="some-model", **settings)
-
-
-def failure_of(subject: CodexCLIProvider, request: LLMRequest, timeout: float = HANG) -> LLMRouterError:
-    with pytest.raises(LLMRouterError) as caught:
-        subject.complete(request, timeout)
-    return caught.value
 
 
 # Served by a real model

@@ -9,7 +9,6 @@ import signal
 import socketserver
 import subprocess
 import sys
-import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,17 +18,18 @@ from typing import Any
 import pytest
 
 from helpers.agent_crowd import Leftovers, crowd
-from lee_llm_router import LLMRequest, LLMRouterError
+from lee_llm_router import LLMRequest
 from lee_llm_router.errors import FailureType as F
 from lee_llm_router.providers.gemini_cli import GeminiCLIConfig, GeminiCLIProvider
+from real import agent_asks
 from real import gemini_behaviours as gb
 from real import responses_server as rs
+from real.agent_asks import failure_of
+from real.processes import HANG, gone, processes
 
 pytestmark = pytest.mark.real
 
 KEY = "AIza-real-test-key-0123456789abcdef"
-HANG = 60.0
-"""Seconds after which a run counts as hanging; none comes near."""
 CALLER = """
 import sys, tempfile
 from lee_llm_router import LLMRequest
@@ -39,21 +39,6 @@ GeminiCLIProvider("g", config).complete(LLMRequest(messages=({"role": "user", "c
 """
 
 
-@pytest.fixture(autouse=True)
-def temp_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Return the folder for temporary files, which must be empty after a run. No process may be left with its name."""
-    root = tmp_path / "temp"
-    root.mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(root))
-    monkeypatch.setenv("LEE_TEST_KEY", KEY)
-    yield root
-    until = monotonic() + HANG
-    while (list(root.iterdir()) or processes(str(root))) and monotonic() < until:
-        sleep(0.05)
-    assert list(root.iterdir()) == []
-    assert processes(str(root)) == []
-
-
 def provider(gemini: str, server: rs.ResponsesServer, **settings: Any) -> GeminiCLIProvider:
     address = server.base_url.removesuffix("/v1")
     return GeminiCLIProvider(
@@ -61,28 +46,20 @@ def provider(gemini: str, server: rs.ResponsesServer, **settings: Any) -> Gemini
     )
 
 
+@pytest.fixture(autouse=True)
+def nothing_left(temp_root: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No file may be left in the folder for temporary files, and no process with its name."""
+    monkeypatch.setenv("LEE_TEST_KEY", KEY)
+    yield
+    until = monotonic() + HANG
+    while list(temp_root.iterdir()) and monotonic() < until:
+        sleep(0.05)
+    assert list(temp_root.iterdir()) == []
+    assert gone(str(temp_root))
+
+
 def ask(text: str = "hello", *system: str, **settings: Any) -> LLMRequest:
-    messages = [{"role": "system", "content": one} for one in system] + [{"role": "user", "content": text}]
-    return LLMRequest(messages=tuple(messages), **{"model": "gemini-2.5-flash", **settings})
-
-
-def failure_of(subject: GeminiCLIProvider, request: LLMRequest, timeout: float = HANG) -> LLMRouterError:
-    with pytest.raises(LLMRouterError) as caught:
-        subject.complete(request, timeout)
-    return caught.value
-
-
-def processes(word: str) -> list[int]:
-    """Return the numbers of the processes whose environment contains `word`."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and entry.name != str(os.getpid()):
-            try:
-                if word.encode() in (entry / "environ").read_bytes():
-                    found.append(int(entry.name))
-            except OSError:
-                continue
-    return found
+    return agent_asks.ask(text, *system, **{"model": "gemini-2.5-flash", **settings})
 
 
 def prompt_of(server: rs.ResponsesServer) -> str:
