@@ -23,5 +23,5 @@ def new_request_id(now: float) -> str:
     ticks = int(now * 4_096_000) if now > 0 else 0  # 1/4096 ms
     moment = _pack((ticks & 0x0FFF_FFFF_FFFF_F000) << 4 | 0x7000 | ticks & 0xFFF)
     chance = _pack(0x8000_0000_0000_0000 | _getrandbits(62))
-    # Of the dashes after every four digits, remove the one within the first eight.
+    # There is a dash after every four digits; the first one is one too many.
     return f"{moment.hex('-', 2).replace('-', '', 1)}-{chance.hex('-', 6)}"

@@ -16,7 +16,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 by_thread: dict[int, Interruption] = {}
-"""For each thread with interruptible work. Empty in most programs, so that a lookup costs next to nothing."""
+"""By the thread whose work may be interrupted. Empty in most programs, so that to look costs next to nothing."""
 
 
 class Interruption:

@@ -204,7 +204,7 @@ class Intake:
             if self._reading is not None or not self._read_at_once():
                 await self._something_read()
             elif not ready:
-                # In a resumed batch, millions of rows may have answers: let other tasks run meanwhile.
+                # Millions of rows may have been answered in an earlier run: other tasks want to run meanwhile.
                 await asyncio.sleep(0)
         return None
 

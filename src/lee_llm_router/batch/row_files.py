@@ -131,7 +131,7 @@ class RowFile:
             self._read_bytes += len(block)
             first, *others = block.split(b"\n")
             size += len(first)
-            # Read and drop the rest of a line that is too long.
+            # The rest of a line that is too long is read and dropped.
             if size > MAX_LINE:
                 parts.clear()
             else:

@@ -140,7 +140,7 @@ class CallRun:
         self.last_error: LLMRouterError | None = None
         self.final: LLMRouterError | None = None
         self.assembler: StreamAssembler | None = None
-        """Assembles the current or latest answer; None in an unstreamed call."""
+        """Puts together the answer that comes in, or came in last; None in an unstreamed call."""
         self.race = None if plan.hedge is None else _race(self, plan.hedge)
         """The concurrent attempts; None if attempts are made one at a time."""
 

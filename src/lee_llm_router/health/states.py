@@ -139,7 +139,7 @@ class TargetState:
         self.in_flight = 0
         self.last_failure: str | None = None
         self.plain_permit = Permit(self, False, False, fork_generation)
-        """For attempts that are not a probe, lead nothing and have no limits: always the same one."""
+        """For any attempt that is no probe, leads nothing and has no limits: always the same."""
         self.last_used = -inf
         """When a permit for it was last requested."""
 
@@ -322,7 +322,7 @@ def _refusal_by_limits(target: TargetState, ticket: QueueTicket | None, now: flo
         return refusal
     if provider.line.size:
         first = provider.line.first(now)
-        # A lease in advance is enough for many: the calls that wait for it need not go one by one.
+        # What is lent in advance is enough for many: those who wait for it need not go one by one.
         ahead = 0 if ticket is not None else provider.line.size
         if first is not None and first is not ticket and provider.limits.spare(now) <= ahead:
             return refusal_in_queue(provider.limits, now)

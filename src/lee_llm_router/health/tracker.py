@@ -92,7 +92,7 @@ class Health:
         self._fork_generation = 0
         self._targets: dict[TargetKey, TargetState] = {}
         self._keyed: dict[TargetKey, dict[str, TargetState]] = {}
-        """Targets with several keys: the state for each key variable, by provider and model."""
+        """Targets that are asked with several keys, by provider and model: the state of each key, by its variable."""
         self._providers: dict[tuple[str, str | None], ProviderState] = {}
         """By name and, for each key of a provider that has several, its variable."""
         self.token_limited = frozenset(name for name, one in providers.items() if one.limits_tokens)

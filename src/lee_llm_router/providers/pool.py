@@ -51,9 +51,9 @@ class ProviderPool:
         self._lock = ForkLock(reentrant=True)
         self._providers: dict[str, Provider[Any]] = {}
         self._by_key: dict[tuple[str, str], Provider[Any]] = {}
-        """For providers with several keys: one provider per key, by name and variable."""
+        """Providers with several keys: one for each key, by name and variable."""
         self._bare: dict[str, Provider[Any]] = {}
-        """For those providers: the unwrapped provider that the others are made from."""
+        """What those are made from: providers that nothing is wrapped around."""
         self._variants: dict[_Key, _Variant] = {}
         self.is_closed = False
         """Whether the pool is closed; a closed pool builds nothing."""

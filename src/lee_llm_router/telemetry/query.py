@@ -64,7 +64,7 @@ class CallFilter:
     role: str | None = None
     """The requested role."""
     provider: str | None = None
-    """The provider of any attempt, or of a skipped target."""
+    """The provider of any attempt, or of a target that was skipped."""
     model: str | None = None
     """As `provider`: the requested model, or the one that served."""
     status: CallStatus | None = None

@@ -71,7 +71,7 @@ class GroupStatistics:
     unfinished: int
     """Calls that announced another attempt which never came."""
     p50_ms: float | None
-    """Of the time of whole calls, including waits; by provider, model or failure, of single attempts."""
+    """Percentile of the time of whole calls, waits included; by provider, model or failure, of single attempts."""
     p95_ms: float | None
     p99_ms: float | None
     first_token_p50_ms: float | None

@@ -17,7 +17,7 @@ from lee_llm_router.providers.embeddings import EmbeddingInputs, EmbeddingRespon
 from lee_llm_router.response.types import LLMResponse
 
 VERSION = 1
-"""Of the stored values; one of another version counts as missing."""
+"""Version of the values kept; one of another version counts as missing."""
 
 
 class AnswerForm(ABC):
@@ -50,7 +50,7 @@ class AnswerForm(ABC):
 
 
 class CompletionForm(AnswerForm):
-    """For chat completion."""
+    """The form of answers to chat completion."""
 
     name = "completion"
 
@@ -73,7 +73,7 @@ class CompletionForm(AnswerForm):
 
 
 class EmbeddingForm(AnswerForm):
-    """For embeddings: they are the same each time."""
+    """The form of embeddings, which are the same however often they are asked for."""
 
     name = "embedding"
     has_temperature = False

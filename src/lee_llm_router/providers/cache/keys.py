@@ -25,7 +25,7 @@ from lee_llm_router.providers.json_schema import json_schema_of
 _SIZE = 20
 """Size of a key in bytes. Two of 2**80 keys are equal by chance."""
 _VERSION = 1
-"""Version of a key's contents."""
+"""Version of what a key is made of: it is changed with that."""
 _UNSENT = {
     *("api_key_env", "other_api_key_envs", "api_key_file", "key_header", "key_as", "paid_ok"),
     *("budget", "max_concurrency", "rpm", "tpm", "model_limits"),

@@ -33,7 +33,7 @@ NO_CONTENT = "(no content)"
 _CUT = "max_tokens"
 _TOOL_USE = "tool_use"
 _REFUSED = "refusal"
-"""For a refused answer claude itself reports the failure, with its reason."""
+"""An answer that was refused is a failure that claude itself reports, with the reason."""
 
 
 class ClaudeTurn(AgentTurn):
@@ -180,7 +180,7 @@ class ClaudeTurn(AgentTurn):
             return
         self.acted = True
         if message.get("id") != self._message_id:
-            # From a claude that does not show the pieces.
+            # This claude does not show the pieces.
             self._begin_message(message)
         for block in _blocks(message):
             if block.get("type") == "text":

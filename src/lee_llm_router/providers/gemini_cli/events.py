@@ -137,8 +137,7 @@ class GeminiTurn(AgentTurn):
     def failure(self, result: ChildResult, now: float) -> Failure:
         """See `AgentTurn.failure`."""
         reply = _last_reply(self._record)
-        # Gemini sends no request for a prompt that is too long. Printing the prompt may keep it from printing the
-        # result.
+        # Gemini asks nothing if a prompt is too long, and what it prints of it may keep the result from being printed.
         is_done = self._result is not None or (not reply and self._prompt_bytes > LONG_PROMPT)
         if self._error is None and is_done and result.returncode == 0:
             return failure_of_finish(_finish_reason(reply), self._prompt_bytes, asked=bool(reply))

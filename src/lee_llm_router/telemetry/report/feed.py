@@ -18,7 +18,7 @@ from lee_llm_router.telemetry.scanning import TraceScanner
 
 _MOST_CHANGES = 2000
 _MOST_CHARACTERS = 20_000_000
-"""Characters of stored changes. A page that has missed more starts over."""
+"""How many changes are kept, and how long they may be. A page that has missed more begins anew."""
 _MOST_UNFINISHED = 1000
 """Calls in progress whose records are kept; those of others are looked up."""
 

@@ -37,10 +37,9 @@ class BlockSoFar:
         self.fields = fields
         self.kind = block_kind(fields)
         self.pieces: list[str] = []
-        """Of its text, or of its thinking."""
+        """Pieces of its text, or of its thinking."""
         self.fragments: list[str] = []
-        """Of the JSON text of its input."""
-        self.arguments = ArgumentsSoFar()
+        """Pieces of the JSON text of its input."""
         self.citations: list[Any] = []
         self.signature: str | None = None
         self.position: int | None = None
