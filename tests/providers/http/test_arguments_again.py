@@ -106,3 +106,25 @@ def test_content_that_is_a_text_is_one_block() -> None:
     body = json_of({"type": "message", "content": "Hello", "stop_reason": "end_turn"})
     for form, ended in each_form(body, type="anthropic"):
         assert ended.response is not None and ended.response.text == "Hello", (form, ended.error)
+
+
+@pytest.mark.parametrize("args", [{"p": 1}, '{"p": 1}'])
+def test_arguments_of_a_function_call_may_be_json_text(args: Any) -> None:
+    """As the gateways' own API has them."""
+    body = stream_of(_candidate({"functionCall": {"name": "look_up", "id": "c1", "args": args}}, finishReason="STOP"))
+    assert _arguments(body, "gemini") == {'{"p":1}'}
+
+
+@pytest.mark.parametrize("reason", [0, 1])
+def test_parts_that_are_candidates_of_their_own_are_one_answer(reason: int) -> None:
+    """Gateways give each part an entry, all numbered 0 or not at all; the reason stands in any of them."""
+    parts: list[dict[str, Any]] = [{"text": "Blue "}, {"functionCall": {"name": "look_up"}}]
+    entries = [_candidate(part)["candidates"][0] for part in parts]
+    entries[reason]["finishReason"] = "STOP"
+    for form, ended in each_form(stream_of({"candidates": entries}), type="gemini"):
+        assert ended.response is not None, (form, ended.error)
+        assert (ended.response.text, len(ended.response.tool_calls)) == ("Blue ", 1), form
+
+
+def _candidate(part: dict[str, Any], **more: Any) -> dict[str, Any]:
+    return {"candidates": [{"index": 0, "content": {"role": "model", "parts": [part]}, **more}]}

@@ -12,10 +12,10 @@ usage, the details. So a whole answer and a streamed one cannot differ.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lee_llm_router._util.lenient_json import whole_characters, whole_text, written_json
+from lee_llm_router._util.lenient_json import read_json, whole_characters, whole_text, written_json
 from lee_llm_router._util.numbers import count
 from lee_llm_router.errors import ContentFilterError, InvalidResponseError
 from lee_llm_router.providers.http.dialects.base import HTTPReply
@@ -185,10 +185,10 @@ class AnswerReader:
             raise self._broken("holds malformed candidates")
         if len(candidates) == 1 and not candidates[0].get("index"):
             return candidates[0]
-        found = next((one for one in candidates if type(one) is dict and not one.get("index")), None)
-        if found is None and not mapping(self._reply.asked.get("generationConfig")).get("candidateCount"):
-            return candidates[0]
-        return found or {}
+        found = [one for one in candidates if type(one) is dict and not one.get("index")]
+        if mapping(self._reply.asked.get("generationConfig")).get("candidateCount"):
+            return found[0] if found else {}
+        return _as_one(found) if found else candidates[0]
 
     def _read_parts(self, parts: Any) -> tuple[str, str, tuple[ToolCallDelta, ...], bool]:
         """Return the text, the reasoning and the tool calls in `parts`, and whether they have other content."""
@@ -231,6 +231,8 @@ class AnswerReader:
         name, args = string(call.get("name")), call.get("args")
         if name is None:
             raise self._broken("holds a function call without a name")
+        if type(args) is str:
+            args = _object_in(args)
         if args is not None and type(args) is not dict:
             raise self._broken("holds a function call whose arguments are no object")
         self._findings.parts.append(part)
@@ -263,6 +265,24 @@ class AnswerReader:
 
     def _broken(self, what: str) -> InvalidResponseError:
         return InvalidResponseError(f"the answer {what}", status_code=self._reply.status)
+
+
+def _as_one(entries: Sequence[dict[str, Any]]) -> Mapping[str, Any]:
+    """Return the entries of one candidate as one: some gateways give each part an entry of its own."""
+    if len(entries) == 1:
+        return entries[0]
+    found: dict[str, Any] = {name: value for entry in entries for name, value in entry.items() if value is not None}
+    lists = [mapping(entry.get("content")).get("parts") for entry in entries]
+    found["content"] = {"parts": [part for parts in lists if isinstance(parts, list) for part in parts]}
+    return found
+
+
+def _object_in(text: str) -> Any:
+    """Return what arguments hold that came as JSON text; the text itself where it is none."""
+    try:
+        return read_json(text.encode()) if text.strip() else None
+    except ValueError:
+        return text
 
 
 def own_id(given: str, position: int, taken: set[str]) -> str:
