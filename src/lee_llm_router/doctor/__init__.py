@@ -1,4 +1,4 @@
-"""The doctor: checks a configuration on this machine, offline and live, and repairs what it can."""
+"""Checks a configuration on this machine, offline and live, and repairs what it can."""
 
 from typing import TYPE_CHECKING
 
