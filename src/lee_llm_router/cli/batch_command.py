@@ -93,10 +93,10 @@ def batch(
     as_json: JsonOption = False,
     config: ConfigOption = None,
 ) -> None:
-    """Ask a role each row of a file, and write each answer as a line of JSON.
+    """Ask a role about each row of a file, and write each answer as a line of JSON.
 
-    Rows that fail go to a file of their own, OUTPUT.errors.jsonl. The same command goes on where it was ended, however
-    that was. An outage is waited out. The exit code is 0 once each row has its answer, else 1.
+    Rows that fail go to a separate file, OUTPUT.errors.jsonl. To continue an interrupted batch, run the same command
+    again. An outage makes the batch wait. The exit code is 0 once each row has its answer, otherwise 1.
     """
     from lee_llm_router.batch.settings import GIVE_UP_AFTER, BatchSettings  # noqa: PLC0415
     from lee_llm_router.cli.batch_run import run_batch  # noqa: PLC0415

@@ -84,7 +84,7 @@ app.command(epilog="Example: lee-llm-router explain planner", short_help="Show w
     epilog="Example: lee-llm-router template > lee-llm-router.yaml", short_help="Print an example configuration."
 )
 def template() -> None:
-    """Print an annotated example configuration, which works as it is."""
+    """Print an annotated example configuration that is ready to use."""
     from lee_llm_router.config.schema import template_text  # noqa: PLC0415
 
     write_text(template_text())

@@ -60,7 +60,7 @@ def complete(
     """Ask a role, and print nothing but its answer on standard output, as it arrives.
 
     An answer that breaks off may be printed in part; the exit code is then 1. With --json or --schema it is printed as
-    a whole. Tools that the model calls are printed, a line of JSON each, or run with --run-tools.
+    a whole. Tool calls are printed, one line of JSON each, or run with --run-tools.
     """
     from lee_llm_router.cli.asking.question import conversation, takes_standard_input, user_message  # noqa: PLC0415
     from lee_llm_router.cli.progress import ProgressLine  # noqa: PLC0415

@@ -51,9 +51,10 @@ def explain(
     as_json: JsonOption = False,
     config: ConfigOption = None,
 ) -> None:
-    """Show what asking a role would do now: whom it asks, who is passed over and why, by which settings.
+    """Show what asking a role would do now: which targets it asks, which it skips and why, with which settings.
 
-    Behind each setting stands who set it. Nobody is asked and nothing is sent. The options are those of complete.
+    The source of each setting is shown next to it. Nobody is asked and nothing is sent. The options are those of
+    complete.
     """
     from lee_llm_router.cli.asking.question import conversation, user_message  # noqa: PLC0415
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def providers(as_json: JsonOption = False, config: ConfigOption = None) -> None:
     """List vendors, local servers and installed types, their addresses, and whether their keys are set now.
 
-    Keys are looked for in the environment, and in the .env beside the configuration if there is one.
+    Keys are read from the environment, and from the .env next to the configuration if there is one.
     """
     from lee_llm_router.cli.provider_list import listed_providers, render_providers  # noqa: PLC0415
 
@@ -38,7 +38,7 @@ def init(
 ) -> None:
     """Write a configuration from the keys that are set, the agents that are logged in, and the models on this machine.
 
-    It holds no key, only the names of the variables that do. Nothing is sent.
+    It contains no key, only the names of variables with keys. Nothing is sent.
     """
     from lee_llm_router.cli.found_models import found_models  # noqa: PLC0415
     from lee_llm_router.cli.starting_file import next_steps, starting_text, write_starting_file  # noqa: PLC0415

@@ -38,7 +38,7 @@ def worker(
     ] = 20.0,
     config: ConfigOption = None,
 ) -> None:  # fmt: skip
-    """Answer the rows that `batch --engine dbos` puts into a database, until it is stopped by Ctrl-C or SIGTERM.
+    """Answer the rows that `batch --engine dbos` puts into a database, until Ctrl-C or SIGTERM.
 
     Any number of workers, on any number of machines, share the work. If one dies, others take over its rows.
     """

@@ -52,7 +52,8 @@ def chat(
 ) -> None:
     """Talk to a role. Answers are shown as they arrive; /help shows the commands, Ctrl-C stops an answer.
 
-    What is said is kept in .lee-llm-router/chats, for you alone. It goes on with other targets where one fails.
+    The conversation is stored in .lee-llm-router/chats, readable only by you. If a target fails, the next one
+    continues.
     """
     from lee_llm_router.cli.asking.call_progress import CallProgress  # noqa: PLC0415
     from lee_llm_router.cli.chat.input_lines import InputLines, TypedLines  # noqa: PLC0415

@@ -41,10 +41,10 @@ def export(
     folder: FolderOption = None,
     config: ConfigOption = None,
 ) -> None:
-    """Hand traces to other programs: --jsonl prints or writes records, --otlp sends spans to a receiver.
+    """Export traces to other programs: --jsonl prints or writes records, --otlp sends spans to a receiver.
 
-    Headers for the receiver are taken from OTEL_EXPORTER_OTLP_HEADERS. Ids follow from the ids of calls, so that what
-    is sent again is the same spans.
+    Headers for the receiver come from OTEL_EXPORTER_OTLP_HEADERS. Span ids derive from call ids, so sending a call
+    twice sends the same spans.
     """
     if jsonl == (otlp is not None):
         raise typer.BadParameter("it takes one of the two: --jsonl or --otlp URL")

@@ -42,9 +42,9 @@ def follow(
     fields: FieldsOption = None,
     config: ConfigOption = None,
 ) -> None:
-    """Show each call when it ends, whichever process made it, until Ctrl-C.
+    """Show each call when it ends, from any process, until Ctrl-C.
 
-    With --attempts, --status and --slower-than choose among the calls alone: an attempt does not know them yet.
+    With --attempts, --status and --slower-than filter only the calls: they are not known yet when an attempt is shown.
     """
     from lee_llm_router.cli.trace.follow_rows import JsonRows, TableRows  # noqa: PLC0415 - help needs none of it
     from lee_llm_router.cli.trace.summary import RECORD_FIELDS  # noqa: PLC0415

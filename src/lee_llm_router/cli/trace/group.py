@@ -59,7 +59,7 @@ def trace(
     fields: FieldsOption = None,
     config: ConfigOption = None,
 ) -> None:
-    """Show the calls traced last, a row for each."""
+    """Show the latest calls, one row each."""
     take_options_before_command(ctx)
     if ctx.invoked_subcommand is not None:
         return

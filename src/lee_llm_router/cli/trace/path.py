@@ -11,9 +11,9 @@ from lee_llm_router.cli.trace.reading import FolderOption, store_path, trace_sto
 
 
 def path(folder: FolderOption = None, config: ConfigOption = None) -> None:
-    """Print the path of the traces, and nothing else: the folder of daily files, or the file of a database.
+    """Print only the path of the traces: the folder of daily files, or the file of a database.
 
-    It need not be there yet.
+    It need not exist yet.
     """
     from lee_llm_router.errors import ConfigError  # noqa: PLC0415 - help needs none of it
 

@@ -39,9 +39,10 @@ def prune(
     as_json: JsonOption = False,
     config: ConfigOption = None,
 ) -> None:
-    """Delete old traces, after saying what goes and what remains, and asking.
+    """Delete old traces, after showing what goes and what remains, and asking.
 
-    Only the store's own files are touched. With both --older-than and --keep-mb, what either names goes.
+    Only the store's own files are touched. With both --older-than and --keep-mb, traces that match either one are
+    deleted.
     """
     from dataclasses import asdict  # noqa: PLC0415 - help needs none of it
 

@@ -45,10 +45,10 @@ def replay(
     folder: FolderOption = None,
     config: ConfigOption = None,
 ) -> None:
-    """Ask what a call asked once more, elsewhere, and show both answers with their time, tokens and cost.
+    """Repeat a call's question elsewhere, and show both answers with their time, tokens and cost.
 
-    The question must have been kept: `trace: {capture: full}`. It is asked with the same tools and settings; options
-    that the other model cannot express are left out. Calls of tools are shown, and not run.
+    The question must have been captured: `trace: {capture: full}`. It is asked with the same tools and settings,
+    without options that the other model cannot express. Tool calls are shown, but not run.
     """
     from lee_llm_router.cli.trace.comparison import comparison_data, render_comparison  # noqa: PLC0415
     from lee_llm_router.cli.trace.content import ContentStyle  # noqa: PLC0415 - help draws nothing

@@ -40,9 +40,9 @@ def report(
     folder: FolderOption = None,
     config: ConfigOption = None,
 ) -> None:
-    """Write a page of HTML that shows the calls: numbers, charts, and a table with a waterfall for each.
+    """Write an HTML page that shows the calls: figures, charts, and a table with a waterfall for each.
 
-    It is one file that needs no network. Messages and answers stand in it where they were captured: mind who gets it.
+    It is one file that needs no network. It includes captured messages and answers, so be careful whom you give it to.
     """
     import time  # noqa: PLC0415 - help needs none of it
 
@@ -81,9 +81,9 @@ def serve(
     folder: FolderOption = None,
     config: ConfigOption = None,
 ) -> None:
-    """Show the page of `trace report` live, on this machine alone. New calls appear in it by themselves.
+    """Show the page of `trace report` live, on this machine only. New calls appear by themselves.
 
-    The address is printed; its token is needed to see anything. Ctrl-C ends it.
+    The command prints the address, with the token that is needed to see anything. Ctrl-C ends it.
     """
     from lee_llm_router.telemetry.report.feed import CallFeed  # noqa: PLC0415 - as above
     from lee_llm_router.telemetry.report.server import ReportServer  # noqa: PLC0415

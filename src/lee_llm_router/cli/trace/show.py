@@ -26,7 +26,8 @@ def show(
     folder: FolderOption = None,
     config: ConfigOption = None,
 ) -> None:
-    """Show one call: its figures, its attempts and waits on one axis of time, why each target, and what was said."""
+    """Show one call: its figures, its attempts and waits on a time axis, why each target was chosen, and the
+    messages."""
     from lee_llm_router.cli.trace.call_view import render_call  # noqa: PLC0415 - help draws nothing
     from lee_llm_router.cli.trace.screen import draw, is_piped, takes_marks  # noqa: PLC0415
     from lee_llm_router.cli.trace.summary import CALL_FIELDS, call_data, chosen_data  # noqa: PLC0415

@@ -36,9 +36,9 @@ def stats(
     fields: FieldsOption = None,
     config: ConfigOption = None,
 ) -> None:
-    """Count calls, errors, what a fallback saved, times, tokens and cost: of all calls, and of each group.
+    """Count calls, errors, calls saved by a fallback, times, tokens and cost: for all calls, and for each group.
 
-    A percentile (p50, p95, p99) is a time that occurred: so many in a hundred took no longer.
+    A percentile (p50, p95, p99) is a time that really occurred: that many percent of calls took no longer.
     """
     from lee_llm_router.cli.output import say, write_line  # noqa: PLC0415 - help needs none of it
     from lee_llm_router.cli.progress import ProgressLine  # noqa: PLC0415
