@@ -40,6 +40,7 @@ class BlockSoFar:
         """Pieces of its text, or of its thinking."""
         self.fragments: list[str] = []
         """Pieces of the JSON text of its input."""
+        self.arguments = ArgumentsSoFar()
         self.citations: list[Any] = []
         self.signature: str | None = None
         self.position: int | None = None
