@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -40,3 +42,16 @@ def test_the_mapping_that_pydantic_has_made_of_a_model_is_the_one_that_checks_it
     made: Any = core_schema.model_schema(Plain, core_schema.model_fields_schema({}), ref="Plain:1")
     assert Plain.__get_pydantic_core_schema__(Plain, lambda _: made) is made  # type: ignore[arg-type]
     assert (made["type"], made["ref"], "ref" in made["schema"]) == ("function-wrap", "Plain:1", False)
+
+
+_ACCEPT = """
+from pydantic import TypeAdapter
+from lee_llm_router.engine.settings import AcceptConfig, AnyAccept
+TypeAdapter(AnyAccept).validate_python({"min_chars": 1})
+assert AcceptConfig.__pydantic_complete__
+"""
+
+
+def test_rules_for_answers_can_be_shown_where_nothing_else_has_built_their_model() -> None:
+    """Before 2.14, pydantic does not build it for that, and no file with such rules could be read."""
+    subprocess.run([sys.executable, "-c", _ACCEPT], check=True)

@@ -152,7 +152,11 @@ class AcceptConfig(Section):
 
 def _rules_or_function(value: Any, check: ValidatorFunctionWrapHandler) -> Any:
     if not callable(value):
-        return check(value)
+        rules = check(value)
+        # Before 2.14, pydantic shows such a value only if its model was built for itself, too.
+        if not AcceptConfig.__pydantic_complete__:
+            AcceptConfig.model_rebuild()
+        return rules
     if inspect.iscoroutinefunction(value):
         raise PydanticCustomError("wanted_function", "a function that judges an answer cannot be async")
     return value
