@@ -1,12 +1,14 @@
 """The settings of budgets; loaded if a file has some."""
 
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from pydantic import Field
 
 from lee_llm_router.settings.fields import Number
 from lee_llm_router.settings.model import Section
-from lee_llm_router.telemetry.pricing.settings import BudgetPeriod
+
+BudgetPeriod: TypeAlias = Literal["hour", "day", "week", "month", "total"]
+"""The span of a budget, by the calendar in UTC; a week begins on Monday. ``total``: for ever."""
 
 _MOST_USD = 1e9
 

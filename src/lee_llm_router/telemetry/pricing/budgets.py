@@ -8,9 +8,9 @@ from typing import Literal
 
 from lee_llm_router._util.data_class import dataclass
 from lee_llm_router.errors import BudgetExceededError
-from lee_llm_router.telemetry.pricing.budget_settings import BudgetConfig
+from lee_llm_router.telemetry.pricing.budget_settings import BudgetConfig, BudgetPeriod
 from lee_llm_router.telemetry.pricing.periods import period_end, period_name
-from lee_llm_router.telemetry.pricing.settings import BudgetPeriod, budget_in_words
+from lee_llm_router.telemetry.pricing.settings import budget_in_words
 from lee_llm_router.telemetry.pricing.spending import Spending
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from math import inf
 
-from lee_llm_router.telemetry.pricing.settings import BudgetPeriod
+from lee_llm_router.telemetry.pricing.budget_settings import BudgetPeriod
 
 _HOUR, _DAY = 3600, 86_400
 _FIRST_MONDAY = 4 * _DAY

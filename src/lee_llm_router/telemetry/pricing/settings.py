@@ -1,6 +1,6 @@
 """The section `pricing` of the configuration file, and models and budgets whose modules are loaded late."""
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 from pydantic import Field
 
@@ -9,11 +9,8 @@ from lee_llm_router.settings.late_model import LateModel
 from lee_llm_router.settings.mistakes import Mistake
 from lee_llm_router.settings.model import Section
 
-BudgetPeriod: TypeAlias = Literal["hour", "day", "week", "month", "total"]
-"""The span of a budget, by the calendar in UTC; a week begins on Monday. ``total`` never ends."""
-
 if TYPE_CHECKING:
-    from lee_llm_router.telemetry.pricing.budget_settings import BudgetConfig, ProviderBudgetConfig
+    from lee_llm_router.telemetry.pricing.budget_settings import BudgetConfig, BudgetPeriod, ProviderBudgetConfig
     from lee_llm_router.telemetry.pricing.price_settings import ModelPriceConfig
 
     AnyBudget: TypeAlias = BudgetConfig
@@ -42,8 +39,8 @@ class PricingConfig(Section):
     )
 
 
-def budget_in_words(usd: float, per: BudgetPeriod) -> str:
-    """Return the limit as messages state it: ``5 US dollars a day``."""
+def budget_in_words(usd: float, per: "BudgetPeriod") -> str:
+    """Return what may be spent as messages say it: ``5 US dollars a day``."""
     each = {"total": "", "hour": " an hour"}.get(per, f" a {per}")
     return f"{written_out(usd)} US dollars{each}"
 
