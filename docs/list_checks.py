@@ -13,11 +13,11 @@ PAGE = Path(__file__).parent / "checks.md"
 HEAD = """\
 # Checks of the doctor
 
-`lee-llm-router doctor` names each of its checks by an id that stays. `--explain LLR301` prints what is here of one;
-`--only LLR3,LLR401` and `--skip LLR610` take ids, and beginnings of ids for all that begin so.
+`lee-llm-router doctor` gives each of its checks a permanent id. `--explain LLR301` prints the entry of one check;
+`--only LLR3,LLR401` and `--skip LLR610` take ids, or prefixes of ids.
 
-An error makes the exit code 1, a warning does so with `--strict`, and `info` never does. The level is the usual one;
-a finding may be milder where less depends on it.
+An error makes the exit code 1, a warning does so with `--strict`, and `info` never does. Each entry gives the usual
+level; a finding may be milder if less depends on it.
 """
 TITLES = {
     "file": "The file",
