@@ -140,7 +140,7 @@ class AgentProvider(Provider[AgentSettingsT]):
 
     @property
     def uses_login(self) -> bool:
-        """Whether the agent runs with its own login: no key is named, no found key is allowed, or none applies."""
+        """Whether the agent uses its vendor's service with its own login: no key is named, no found key is allowed."""
         return self.is_own_service and not self._key_source.is_named and self.found_key is None
 
     @property

@@ -11,7 +11,7 @@ splits into events. `next` turns one event after another into a chunk, until it 
 - `_read_whole`: the answer in a body that is not a stream;
 - `_failure_within`: the error in an event that says it is one.
 
-For all dialects: an event that is not JSON is an error, never skipped (but an empty one is); a single newline may
+For all dialects: an event that is not JSON is an error and never skipped, unless it is empty; a single newline may
 separate events; a line outside events that names an error is the cause, if the answer stays incomplete.
 """
 

@@ -207,6 +207,7 @@ def _check_whole(reply: HTTPReply, reason: str, messages: Sequence[Mapping[str, 
 
 
 def _has_message(value: Mapping[str, Any]) -> bool:
-    """Return whether an object holds a message. An event with one may be a note; a whole body with one is an error."""
+    """Return whether an object has an error text. An event with one may be a note; a whole body with one is an
+    error."""
     said = (value.get(name) for name in _MESSAGE_NAMES)
     return any(isinstance(message, str) and message for message in said) or bool(value.get("errors"))
