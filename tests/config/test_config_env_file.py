@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from helpers.codex_support import complete as complete_codex
+from helpers.agent_calls import complete as complete_codex
 from helpers.fake_codex import FakeCodex
 from helpers.servers import Server, answering, completion, json_answer
 from lee_llm_router import LeeLLMRouter

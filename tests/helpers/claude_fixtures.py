@@ -2,34 +2,23 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from helpers.claude_support import KEY, login
+from helpers.agent_machine import home_with
+from helpers.claude_support import login
 from helpers.fake_claude import FakeClaude
 
 
 @pytest.fixture
 def claude_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Return the home of a user with a login and a key. The folder for temporary files must be empty in the end."""
-    home, temp = tmp_path / "home", tmp_path / "temp"
-    (home / ".claude").mkdir(parents=True)
-    (home / ".claude/.credentials.json").write_text(login())
-    (home / ".claude/CLAUDE.md").write_text("not for completions")
-    temp.mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(temp))
-    monkeypatch.setenv("HOME", str(home))
-    monkeypatch.setenv("LEE_TEST_KEY", KEY)
-    for name in ("CLAUDE_CONFIG_DIR", "CLAUDE_CODE_OAUTH_TOKEN", "ANTHROPIC_API_KEY"):
-        monkeypatch.delenv(name, raising=False)
-    yield home
-    assert list(temp.iterdir()) == []
-    with pytest.raises(ChildProcessError):
-        os.waitpid(-1, os.WNOHANG)
+    files = {".claude/.credentials.json": login(), ".claude/CLAUDE.md": "not for completions"}
+    unset = ("CLAUDE_CONFIG_DIR", "CLAUDE_CODE_OAUTH_TOKEN", "ANTHROPIC_API_KEY")
+    with home_with(files, tmp_path, monkeypatch, *unset) as home:
+        yield home
 
 
 @pytest.fixture(scope="session")

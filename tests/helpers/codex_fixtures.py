@@ -3,33 +3,24 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from helpers.codex_support import KEY, TOKEN
+from helpers.agent_calls import TOKEN
+from helpers.agent_machine import home_with
 from helpers.fake_codex import FakeCodex
 
 
 @pytest.fixture
 def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Return the home of a user with a login and a key. The folder for temporary files must be empty in the end."""
-    home, temp = tmp_path / "home", tmp_path / "temp"
-    (home / ".codex").mkdir(parents=True)
-    (home / ".codex/auth.json").write_text(json.dumps({"tokens": {"access_token": TOKEN}, "last_refresh": "2026"}))
-    (home / ".codex/AGENTS.md").write_text("not for completions")
-    temp.mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(temp))
-    monkeypatch.setenv("HOME", str(home))
-    monkeypatch.setenv("LEE_TEST_KEY", KEY)
-    monkeypatch.delenv("CODEX_HOME", raising=False)
-    yield home
-    assert list(temp.iterdir()) == []
-    with pytest.raises(ChildProcessError):
-        os.waitpid(-1, os.WNOHANG)
+    login = json.dumps({"tokens": {"access_token": TOKEN}, "last_refresh": "2026"})
+    files = {".codex/auth.json": login, ".codex/AGENTS.md": "not for completions"}
+    unset = ("CODEX_HOME",)
+    with home_with(files, tmp_path, monkeypatch, *unset) as home:
+        yield home
 
 
 @pytest.fixture(scope="session")

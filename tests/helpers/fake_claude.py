@@ -1,11 +1,10 @@
-"""A stand-in for the claude binary: prints recorded output and notes how it was called, as `fake_codex` does."""
+"""A stand-in for the claude binary, and the lines that it prints."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-from helpers.fake_codex import FakeCodex
+from helpers.fake_agent import FakeAgent
 
 HELP = """Usage: claude [options] [command] [prompt]
   -p, --print
@@ -106,18 +105,8 @@ def limit(resets_at: int | None, status: str = "rejected", **fields: Any) -> dic
     return {"type": "rate_limit_event", "rate_limit_info": info, **SESSION}
 
 
-class FakeClaude(FakeCodex):
+class FakeClaude(FakeAgent):
     """A fake claude in a separate folder."""
 
-    def __init__(self, folder: Path) -> None:
-        super().__init__(folder, "claude")
-
-    def script(self, lines: list[Any] | None = None, **how: Any) -> None:
-        """Set what it does from now on; see `FakeCodex.script`."""
-        how = {"help": HELP, "version": "2.1.197 (Claude Code)", **how}
-        super().script(answer("hello") if lines is None else lines, **how)
-
-    @property
-    def runs(self) -> list[dict[str, Any]]:
-        """Return the calls that asked for an answer."""
-        return [call for call in self.calls if "--print" in call["argv"]]
+    name = "claude"
+    usual: ClassVar[dict[str, Any]] = {"lines": answer("hello"), "help": HELP, "version": "2.1.197 (Claude Code)"}

@@ -1,21 +1,10 @@
-"""A stand-in for the gemini binary, which prints recorded output and notes how it was called.
-
-`install` writes a program that runs this file, with a script of what to do beside it, as in `fake_codex`.
-"""
+"""A stand-in for the gemini binary, and the lines that it prints."""
 
 from __future__ import annotations
 
-import json
-import os
-import signal
-import sys
-import time
-from pathlib import Path
+from typing import Any, ClassVar
 
-# Not imported when run: this file is started hundreds of times.
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any
+from helpers.fake_agent import FakeAgent
 
 HELP = """Usage: gemini [options] [command]
   -m, --model                     Model  [string]
@@ -69,89 +58,10 @@ def sent(text: str, reason: str | None = "STOP", *thoughts: str) -> list[Any]:
     return [{"candidates": [candidate if reason is None else {**candidate, "finishReason": reason}]}]
 
 
-class FakeGemini:
+class FakeGemini(FakeAgent):
     """A fake gemini in a separate folder."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.path = folder / "gemini"
-        self.path.write_text(f"#!{sys.executable} -IS\n{Path(__file__).read_text()}", encoding="utf-8")
-        self.path.chmod(0o755)
-        self.script()
-
-    def script(self, lines: list[Any] | None = None, **how: Any) -> None:
-        """Set what it does from now on.
-
-        Args:
-            lines: What to print: events, or text as it is.
-            how: `record` (what the service sent; None: nothing), `exit`, `stderr`, `signal`, `before` and `after`
-                (Python code), `help`, `version`.
-        """
-        script = {"lines": answer("hel", "lo") if lines is None else lines, "record": sent("hello"), **how}
-        (self.folder / "script.json").write_text(json.dumps(script))
-
-    def forget(self) -> None:
-        """Reset the script and remove the notes."""
-        for note in self.folder.glob("*-*"):
-            note.unlink()
-        self.script()
-
-    @property
-    def runs(self) -> list[dict[str, Any]]:
-        """Return how it was called for an answer: argv, env, cwd, stdin, and the files that it was given."""
-        notes = sorted(self.folder.glob("call-*.json"), key=lambda path: path.stat().st_mtime_ns)
-        calls = [json.loads(note.read_text()) for note in notes]
-        return [call for call in calls if "--help" not in call["argv"] and "--version" not in call["argv"]]
-
-    @property
-    def run(self) -> dict[str, Any]:
-        """Return the only call for an answer."""
-        [one] = self.runs
-        return one
-
-
-def _note(folder: Path) -> None:
-    home = Path(os.environ["GEMINI_CLI_HOME"]) / ".gemini"
-    system = os.environ.get("GEMINI_SYSTEM_MD")
-    note = {
-        "argv": sys.argv[1:], "env": dict(os.environ), "cwd": os.getcwd(), "pid": os.getpid(),
-        "stdin": sys.stdin.buffer.read().decode(), "work": sorted(os.listdir()),
-        "home": {path.name: path.read_text() for path in home.glob("*") if path.is_file()},
-        "system": None if system is None else Path(system).read_text(),
+    name = "gemini"
+    usual: ClassVar[dict[str, Any]] = {
+        "lines": answer("hel", "lo"), "record": sent("hello"), "help": HELP, "version": "0.61.0",
     }  # fmt: skip
-    part = folder / f"part-{os.getpid()}"
-    part.write_text(json.dumps(note))
-    part.rename(folder / f"call-{os.getpid()}-{time.monotonic_ns()}.json")
-
-
-def main() -> None:
-    """Act as the script says."""
-    folder = Path(sys.argv[0]).absolute().parent
-    script = json.loads((folder / "script.json").read_text())
-    _note(folder)
-    if "--version" in sys.argv:
-        print(script.get("version", "0.61.0"))
-        return
-    if "--help" in sys.argv:
-        print(script.get("help", HELP))
-        return
-    exec(script.get("before", ""), globals())
-    record = next(word.partition("=")[2] for word in sys.argv if word.startswith("--record-responses="))
-    if script["record"] is not None:
-        text = script["record"]
-        entry = {"method": "generateContentStream", "response": text}
-        Path(record).write_text(text if isinstance(text, str) else json.dumps(entry) + "\n")
-    for line in script["lines"]:
-        text = line if isinstance(line, str) else json.dumps(line, ensure_ascii=False) + "\n"
-        sys.stdout.buffer.write(text.encode("utf-8", "surrogatepass"))
-    sys.stdout.flush()
-    sys.stderr.write(script.get("stderr", ""))
-    sys.stderr.flush()
-    exec(script.get("after", ""), globals())
-    if "signal" in script:
-        os.kill(os.getpid(), getattr(signal, script["signal"]))
-    sys.exit(script.get("exit", 0))
-
-
-if __name__ == "__main__":
-    main()

@@ -3,36 +3,27 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from helpers.agent_calls import TOKEN
+from helpers.agent_machine import home_with
 from helpers.fake_gemini import FakeGemini
-from helpers.gemini_support import KEY, TOKEN
 
 
 @pytest.fixture
 def gemini_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Return the home of a user with a login and a key. The folder for temporary files must be empty in the end."""
-    home, temp = tmp_path / "home", tmp_path / "temp"
-    (home / ".gemini").mkdir(parents=True)
-    login = {"access_token": TOKEN, "refresh_token": f"refresh-{TOKEN}", "expiry_date": 1}
-    (home / ".gemini/oauth_creds.json").write_text(json.dumps(login))
-    (home / ".gemini/google_accounts.json").write_text('{"active": "me@example.org"}')
-    (home / ".gemini/GEMINI.md").write_text("not for completions")
-    temp.mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(temp))
-    monkeypatch.setenv("HOME", str(home))
-    monkeypatch.setenv("LEE_TEST_KEY", KEY)
-    for name in ("GEMINI_CLI_HOME", "GEMINI_API_KEY", "GOOGLE_API_KEY"):
-        monkeypatch.delenv(name, raising=False)
-    yield home
-    assert list(temp.iterdir()) == []
-    with pytest.raises(ChildProcessError):
-        os.waitpid(-1, os.WNOHANG)
+    login = json.dumps({"access_token": TOKEN, "refresh_token": f"refresh-{TOKEN}", "expiry_date": 1})
+    files = {
+        ".gemini/oauth_creds.json": login, ".gemini/google_accounts.json": '{"active": "me@example.org"}',
+        ".gemini/GEMINI.md": "not for completions",
+    }  # fmt: skip
+    unset = ("GEMINI_CLI_HOME", "GEMINI_API_KEY", "GOOGLE_API_KEY")
+    with home_with(files, tmp_path, monkeypatch, *unset) as home:
+        yield home
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from helpers.codex_support import complete as complete_codex
+from helpers.agent_calls import complete as complete_codex
 from helpers.codex_support import provider as codex_provider
 from helpers.config_support import findings
 from helpers.fake_codex import FakeCodex

@@ -18,8 +18,8 @@ from typing import Any
 
 import pytest
 
+from helpers.agent_calls import FOREVER
 from helpers.codex_fixtures import machine
-from helpers.codex_support import FOREVER
 from helpers.fake_codex import BEGIN
 from helpers.fault_places import (
     LIMIT,

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from helpers import fake_claude
+from helpers.agent_calls import FOREVER, HANG, ask
 from helpers.agent_crowd import Leftovers, crowd
 from helpers.child_support import alive, linux
-from helpers.claude_support import FOREVER, HANG, ask, provider
+from helpers.claude_support import provider
 from helpers.codex_support import provider as codex_provider
 from helpers.fake_claude import FakeClaude
 from helpers.fake_codex import FakeCodex

@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 
 from helpers import fake_claude as fc
-from helpers.claude_support import FOREVER, HANG, ask, complete, provider
-from helpers.codex_support import ask as ask_codex
+from helpers.agent_calls import FOREVER, HANG, ask, complete
+from helpers.agent_calls import ask as ask_codex
+from helpers.claude_support import provider
 from helpers.codex_support import provider as codex_provider
 from helpers.fake_claude import FakeClaude
 from helpers.fake_codex import FakeCodex

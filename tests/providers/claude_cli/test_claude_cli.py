@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from helpers import fake_claude as fc
-from helpers.claude_support import FOREVER, HANG, ask, complete, failure, provider, service
+from helpers.agent_calls import FOREVER, HANG, ask, complete, failure
+from helpers.claude_support import provider, service
 from helpers.fake_claude import FakeClaude
 from lee_llm_router import LLMRouterError, LLMUsage
 from lee_llm_router.errors import FailureType as F

@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from helpers.claude_support import KEY, ask, complete, failure, provider, service, user
+from helpers.agent_calls import KEY, ask, complete, failure
+from helpers.chat_messages import user
+from helpers.claude_support import provider, service
 from helpers.fake_claude import HELP, FakeClaude
 from lee_llm_router import ConfigError, LeeLLMRouter, load_config
 from lee_llm_router.errors import FailureType as F

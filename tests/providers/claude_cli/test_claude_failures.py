@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from helpers import fake_claude as fc
-from helpers.claude_support import KEY, failure, provider, service
+from helpers.agent_calls import KEY, failure
+from helpers.claude_support import provider, service
 from helpers.fake_claude import FakeClaude
 from lee_llm_router.errors import FailureType as F
 from lee_llm_router.providers.child_process.runner import ChildResult

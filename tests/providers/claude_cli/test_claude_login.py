@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from helpers import fake_claude as fc
-from helpers.claude_support import KEY, TOKEN, ask, complete, failure, login, provider, service
+from helpers.agent_calls import KEY, TOKEN, ask, complete, failure
+from helpers.claude_support import login, provider, service
 from helpers.fake_claude import FakeClaude
 from lee_llm_router.errors import FailureType as F
 from lee_llm_router.providers.claude_cli import ClaudeCLIProvider

@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 
 from helpers import fake_codex
-from helpers.codex_support import FOREVER, HANG, ask, complete, failure, provider
+from helpers.agent_calls import FOREVER, HANG, ask, complete, failure
+from helpers.codex_support import provider
 from helpers.fake_codex import FakeCodex
 from lee_llm_router import LLMRouterError, LLMUsage
 from lee_llm_router.errors import FailureType as F

@@ -9,7 +9,9 @@ import pytest
 from pydantic import ValidationError
 
 from helpers import fake_codex
-from helpers.codex_support import FOREVER, KEY, ask, complete, failure, provider, settings_of, user
+from helpers.agent_calls import FOREVER, KEY, ask, complete, failure
+from helpers.chat_messages import user
+from helpers.codex_support import provider, settings_of
 from helpers.fake_codex import FakeCodex
 from lee_llm_router import load_config
 from lee_llm_router.errors import FailureType as F

@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from helpers import fake_codex
-from helpers.codex_support import complete, provider
+from helpers.agent_calls import complete
+from helpers.codex_support import provider
 from helpers.fake_codex import FakeCodex
 from helpers.support import FakeClock
 from lee_llm_router import LLMRouterError

@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from helpers import fake_codex
+from helpers.agent_calls import KEY, TOKEN, complete, failure
 from helpers.child_support import HANG, alive, linux
-from helpers.codex_support import KEY, TOKEN, complete, failure, provider, service, settings_of
+from helpers.codex_support import provider, service, settings_of
 from helpers.fake_codex import FakeCodex
 from helpers.servers import eventually
 from lee_llm_router import LeeLLMRouter

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from helpers import fake_codex
-from helpers.codex_support import KEY, TOKEN, complete, failure, provider, service, settings_of
+from helpers.agent_calls import KEY, TOKEN, complete, failure
+from helpers.codex_support import provider, service, settings_of
 from helpers.fake_codex import FakeCodex
 from lee_llm_router.errors import FailureType as F
 from lee_llm_router.providers.codex_cli import CodexCLIProvider

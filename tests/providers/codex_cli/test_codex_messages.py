@@ -9,7 +9,9 @@ import pytest
 from pydantic import BaseModel
 
 from helpers import fake_codex
-from helpers.codex_support import ask, complete, failure, provider, service, user
+from helpers.agent_calls import ask, complete, failure
+from helpers.chat_messages import user
+from helpers.codex_support import provider, service
 from helpers.fake_codex import FakeCodex
 from lee_llm_router import LLMRequest
 from lee_llm_router.errors import FailureType as F

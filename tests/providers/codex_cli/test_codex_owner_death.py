@@ -14,8 +14,8 @@ from time import monotonic, sleep
 
 import pytest
 
+from helpers.agent_calls import FOREVER
 from helpers.child_support import HANG, alive, linux
-from helpers.codex_support import FOREVER
 from helpers.fake_codex import FakeCodex
 from helpers.logins import login
 from helpers.servers import eventually

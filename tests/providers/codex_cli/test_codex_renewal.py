@@ -17,7 +17,8 @@ from time import monotonic, time
 
 import pytest
 
-from helpers.codex_support import FOREVER, HANG, ask, complete, failure, service
+from helpers.agent_calls import FOREVER, HANG, ask, complete, failure
+from helpers.codex_support import service
 from helpers.fake_codex import FakeCodex
 from helpers.logins import ASKS_WITH_LOGIN, LoginServer, login, refresh_token, web_token
 from helpers.servers import eventually

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from helpers.command_support import HANG, ask, complete, failing, failure, printing, provider
+from helpers.agent_calls import HANG, ask, complete, failure
+from helpers.command_support import failing, printing, provider
 from lee_llm_router import LLMRouterError
 from lee_llm_router.errors import FailureType as F
 from lee_llm_router.providers.command import CommandProvider

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from helpers.command_support import KEY, complete, failing, failure, printing, provider
+from helpers.agent_calls import KEY, complete, failure
+from helpers.command_support import failing, printing, provider
 from lee_llm_router.errors import FailureType as F
 from lee_llm_router.errors import LLMTimeoutError, ProviderError
 from lee_llm_router.providers.command import CommandConfig, CommandProvider

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from helpers.command_support import KEY, ask, complete, failure, provider
+from helpers.agent_calls import KEY, ask, complete, failure
+from helpers.command_support import provider
 from lee_llm_router.errors import FailureType as F
 from lee_llm_router.providers.command import CommandConfig, CommandProvider
 

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from helpers import fake_gemini as fg
+from helpers.agent_calls import KEY, TOKEN
 from helpers.fake_gemini import FakeGemini
-from helpers.gemini_support import KEY, TOKEN, complete, failure, provider, service
+from helpers.gemini_support import complete, failure, provider, service
 from lee_llm_router.errors import FailureType as F
 from lee_llm_router.errors import LLMTimeoutError, ProviderError
 from lee_llm_router.providers.child_process.runner import ChildResult

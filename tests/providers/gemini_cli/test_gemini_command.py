@@ -12,17 +12,9 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
 from helpers import fake_gemini as fg
+from helpers.agent_calls import KEY, TOKEN
 from helpers.fake_gemini import FakeGemini
-from helpers.gemini_support import (
-    KEY,
-    TOKEN,
-    complete,
-    failure,
-    generation_of,
-    provider,
-    service,
-    settings_of,
-)
+from helpers.gemini_support import complete, failure, generation_of, provider, service, settings_of
 from lee_llm_router import LLMRequest, LLMRouterError
 from lee_llm_router.errors import FailureType as F
 from lee_llm_router.providers.gemini_cli import GeminiCLIConfig, GeminiCLIProvider
