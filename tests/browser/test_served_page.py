@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from typing import TypeVar
 
 import pytest
 
 from helpers.chromium import Browser
 from helpers.records import make
+from helpers.served import served
 from helpers.support import EPOCH
 from lee_llm_router import LocalFileTraceStore
 from lee_llm_router.telemetry.query import CallFilter
@@ -32,19 +31,7 @@ def store(tmp_path: Path) -> Iterator[LocalFileTraceStore]:
 @pytest.fixture
 def server(store: LocalFileTraceStore) -> Iterator[ReportServer]:
     running = ReportServer(CallFeed(store, CallFilter(), 100, {}))
-    yield from _served(running)
-
-
-ServerT = TypeVar("ServerT", bound=HTTPServer)
-
-
-def _served(running: ServerT) -> Iterator[ServerT]:
-    thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield running
-    running.shutdown()
-    thread.join()
-    running.server_close()
+    yield from served(running)
 
 
 def test_new_calls_appear_by_themselves(browser: Browser, server: ReportServer, store: LocalFileTraceStore) -> None:
@@ -94,12 +81,12 @@ def test_new_calls_push_nothing_away(browser: Browser, server: ReportServer, sto
 
 
 def test_a_server_that_has_ended_is_said(browser: Browser, store: LocalFileTraceStore) -> None:
-    served = _served(ReportServer(CallFeed(store, CallFilter(), 100, {})))
-    running = next(served)
+    serving = served(ReportServer(CallFeed(store, CallFilter(), 100, {})))
+    running = next(serving)
     page = browser.page()
     page.open(running.url)
     page.until("document.querySelector('#live').innerText === 'Live'")
-    assert next(served, None) is None
+    assert next(serving, None) is None
     page.until("document.querySelector('#live').innerText === 'Not connected'")
     assert page.text("#shown-calls") == "1 call"
 
@@ -138,8 +125,8 @@ def test_a_page_of_another_origin_can_read_nothing(browser: Browser, server: Rep
 
         def log_message(self, format: str, *args: object) -> None: ...
 
-    served = _served(HTTPServer(("127.0.0.1", 0), Evil))
-    evil = next(served)
+    serving = served(HTTPServer(("127.0.0.1", 0), Evil))
+    evil = next(serving)
     page = browser.page()
     page.open(f"http://127.0.0.1:{evil.server_port}/")
     read = page.run(
@@ -155,4 +142,4 @@ def test_a_page_of_another_origin_can_read_nothing(browser: Browser, server: Rep
         "return found })()"
     )
     assert read == [""] * 8
-    assert next(served, None) is None
+    assert next(serving, None) is None

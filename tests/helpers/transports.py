@@ -1,11 +1,8 @@
 """The transports there are, and the one under test.
 
-A test file whose promises every transport keeps has this fixture, and makes its transports with `transport_to`::
+A test file whose promises every transport keeps makes its transports with `transport_to`, and says::
 
-    @pytest.fixture(autouse=True, params=TRANSPORTS)
-    def _transport(request: pytest.FixtureRequest) -> Iterator[None]:
-        with under_test(request.param):
-            yield
+    pytestmark = pytest.mark.usefixtures("each_transport")
 """
 
 from __future__ import annotations

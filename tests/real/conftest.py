@@ -72,11 +72,17 @@ def gemini_path() -> str:
 
 
 @pytest.fixture(scope="session")
-def model_server() -> Iterator[str]:
-    """The address of a llama.cpp server with the real model."""
-    model = os.environ.get("LEE_REAL_MODEL", "")
-    reason = llama.available(model)
+def model() -> str:
+    """The GGUF file of the real model."""
+    path = os.environ.get("LEE_REAL_MODEL", "")
+    reason = llama.available(path)
     if reason:
         pytest.skip(f"LEE_REAL_MODEL: {reason}")
+    return path
+
+
+@pytest.fixture(scope="session")
+def model_server(model: str) -> Iterator[str]:
+    """The address of a llama.cpp server with the real model."""
     with llama.serve_model(model) as address:
         yield address

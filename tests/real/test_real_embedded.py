@@ -18,7 +18,6 @@ from pydantic import BaseModel
 from helpers.servers import open_descriptors
 from helpers.support import Memory
 from lee_llm_router import ConfigError, FailureType, LeeLLMRouter, LLMRouterError, LLMTimeoutError
-from real import llama
 
 pytestmark = pytest.mark.real
 
@@ -26,16 +25,6 @@ PROMPT = "Count from one to fifty in words, separated by commas."
 HANG = 240.0
 SOON = 20.0
 """Seconds: far more than a call takes to be stopped, far less than it would go on."""
-
-
-@pytest.fixture(scope="session")
-def model() -> str:
-    """A GGUF file."""
-    path = os.environ.get("LEE_REAL_MODEL", "")
-    reason = llama.available(path)
-    if reason:
-        pytest.skip(f"LEE_REAL_MODEL: {reason}")
-    return path
 
 
 def config_of(model: str | Path, role: dict[str, Any] | None = None, **inside: Any) -> dict[str, Any]:

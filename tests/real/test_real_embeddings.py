@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Iterator
 from math import sqrt
 
@@ -16,11 +15,7 @@ pytestmark = pytest.mark.real
 
 
 @pytest.fixture(scope="module")
-def router() -> Iterator[LeeLLMRouter]:
-    model = os.environ.get("LEE_REAL_MODEL", "")
-    reason = llama.available(model)
-    if reason:
-        pytest.skip(f"LEE_REAL_MODEL: {reason}")
+def router(model: str) -> Iterator[LeeLLMRouter]:
     with llama.serve_model(model, embeddings=True) as address:
         provider = {"type": "http", "base_url": address, "embedding_batch": 2}
         role = {"provider": "p", "retry": {"attempts": 1}, "timeout": 120}

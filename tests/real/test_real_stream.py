@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from typing import Any
 
 import pytest
@@ -43,16 +42,6 @@ def test_a_streamed_answer_equals_the_unstreamed_one(model_server: str) -> None:
     assert stream.response.finish_reason == whole.finish_reason
     assert stream.response.usage is not None and whole.usage is not None
     assert stream.response.usage.completion_tokens == whole.usage.completion_tokens
-
-
-@pytest.fixture
-def model() -> str:
-    """A GGUF file."""
-    path = os.environ.get("LEE_REAL_MODEL", "")
-    reason = llama.available(path)
-    if reason:
-        pytest.skip(f"LEE_REAL_MODEL: {reason}")
-    return path
 
 
 def test_a_server_killed_in_mid_answer_ends_the_call_typed_with_the_text_so_far(model: str) -> None:

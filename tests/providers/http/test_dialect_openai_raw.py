@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from helpers.all_forms import answers, each_form, json_of, stream_of
 from helpers.servers import Server, completion
 from helpers.stream_servers import DONE, HEL, LO, STOP, USAGE, delta, event, streaming, usage
-from helpers.stream_support import READERS, Read, reader, router_to
+from helpers.stream_support import Read, router_to
 from lee_llm_router import LLMResponse
 from lee_llm_router.providers.http.dialects.openai.stream_raw import merged_raw
 
@@ -150,11 +150,6 @@ def test_what_says_something_about_an_answer_is_no_output() -> None:
     broken = stream_of(first, end=b"")
     for form, ended in each_form(broken):
         assert ended.error is not None and not ended.chunks, form
-
-
-@pytest.fixture(params=READERS)
-def read(request: pytest.FixtureRequest) -> Read:
-    return reader(request.param)
 
 
 def _streamed(read: Read, *events: bytes, **options: Any) -> LLMResponse:

@@ -8,14 +8,8 @@ import pytest
 
 from helpers.servers import Conversation, Server, completion, json_answer
 from helpers.stream_servers import DONE, HEAD, HEL, LAST, STOP, USAGE, delta, event, framed, named, streaming, usage
-from helpers.stream_support import READERS, Read, reader, router_to
+from helpers.stream_support import Read, router_to
 from lee_llm_router.errors import FailureType
-
-
-@pytest.fixture(params=READERS)
-def read(request: pytest.FixtureRequest) -> Read:
-    return reader(request.param)
-
 
 CALL = {"id": "t1", "type": "function", "function": {"name": "weather", "arguments": '{"city": "Oslo"}'}}
 THINKING = {"type": "thinking", "thinking": []}

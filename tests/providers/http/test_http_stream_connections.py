@@ -7,29 +7,18 @@ import gc
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from helpers.servers import Conversation, Server, eventually, make_certificate, once
 from helpers.stream_servers import DONE, EVENTS, HEAD, HEL, LAST, LO, ROLE, STOP, delta, event, framed, streaming
-from helpers.stream_support import IDLE, READERS, Read, is_hello, no_descriptor_left, reader, router_to
+from helpers.stream_support import IDLE, READERS, Read, is_hello, reader, router_to
 from helpers.support import Memory
 from lee_llm_router import LeeLLMRouter
 from lee_llm_router.response import LLMRequest
 
-
-@pytest.fixture(params=READERS)
-def read(request: pytest.FixtureRequest) -> Read:
-    return reader(request.param)
-
-
-@pytest.fixture(autouse=True)
-def _no_leak() -> Iterator[None]:
-    with no_descriptor_left():
-        yield
-
+pytestmark = pytest.mark.usefixtures("no_leak")
 
 # Connections and time
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import pytest
@@ -28,19 +28,10 @@ from helpers.stream_servers import (
     streaming,
     usage,
 )
-from helpers.stream_support import IDLE, PATIENT, READERS, Read, is_hello, no_descriptor_left, reader, router_to
+from helpers.stream_support import IDLE, PATIENT, Read, is_hello, router_to
 from helpers.support import Memory
 
-
-@pytest.fixture(params=READERS)
-def read(request: pytest.FixtureRequest) -> Read:
-    return reader(request.param)
-
-
-@pytest.fixture(autouse=True)
-def _no_leak() -> Iterator[None]:
-    with no_descriptor_left():
-        yield
+pytestmark = pytest.mark.usefixtures("no_leak")
 
 
 # Faults, at every place of a stream

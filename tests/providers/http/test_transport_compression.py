@@ -7,7 +7,7 @@ import gzip
 import json
 import random
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from typing import Any
 
@@ -15,22 +15,18 @@ import pytest
 
 from helpers.drawn_examples import DRAWS_ALL
 from helpers.servers import Conversation, Script, Server, http, once
-from helpers.transports import TRANSPORTS, transport_to, under_test
+from helpers.transports import transport_to
 from lee_llm_router.errors import InvalidResponseError, LLMTimeoutError
 from lee_llm_router.providers.http.transport.api import WireRequest, WireResponse
 from lee_llm_router.providers.http.transport.body_decoder import BodyDecoder
 from lee_llm_router.providers.http.transport.inflater import STEP_SIZE, Inflater
 
+pytestmark = pytest.mark.usefixtures("each_transport")
+
 LIMIT = 300_000
 BODY = json.dumps({"choices": [{"text": f"wort {n}"} for n in range(500)]}).encode()
 NOISE = random.Random(5).randbytes(100_000)
 Send = Callable[..., WireResponse]
-
-
-@pytest.fixture(autouse=True, params=TRANSPORTS)
-def _under_test(request: pytest.FixtureRequest) -> Iterator[None]:
-    with under_test(request.param):
-        yield
 
 
 @pytest.fixture(params=["send", "send_async", "open", "open_async"])

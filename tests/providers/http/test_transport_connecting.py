@@ -18,21 +18,17 @@ from typing import Any
 import pytest
 
 from helpers.servers import Server, answering, completion, json_answer, open_descriptors
-from helpers.transports import TRANSPORTS, settings_under_test, transport_to, under_test
+from helpers.transports import settings_under_test, transport_to
 from lee_llm_router import LeeLLMRouter
 from lee_llm_router.errors import FailureType, LLMRouterError
 from lee_llm_router.providers.http.transport.api import WireRequest, WireResponse
+
+pytestmark = pytest.mark.usefixtures("each_transport")
 
 OK = json_answer(completion())
 HANG = 8.0
 """Seconds: far more than any call here may take, far less than for ever."""
 Send = Callable[..., WireResponse]
-
-
-@pytest.fixture(autouse=True, params=TRANSPORTS)
-def _under_test(request: pytest.FixtureRequest) -> Iterator[None]:
-    with under_test(request.param):
-        yield
 
 
 @pytest.fixture(params=["sync", "async"])

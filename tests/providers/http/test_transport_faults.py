@@ -10,7 +10,7 @@ import os
 import socket
 import threading
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing, suppress
 from time import monotonic
 from typing import Any
@@ -29,21 +29,17 @@ from helpers.servers import (
     json_answer,
     once,
 )
-from helpers.transports import TRANSPORTS, transport_to, under_test
+from helpers.transports import transport_to
 from lee_llm_router.errors import FailureType, LLMRouterError
 from lee_llm_router.providers.http.transport.api import WireRequest, WireResponse
+
+pytestmark = pytest.mark.usefixtures("each_transport")
 
 Send = Callable[..., WireResponse]
 LIMIT = 100_000
 SOON = 0.25
 HANG = 8.0
 """Seconds: far more than any call here may take, far less than for ever."""
-
-
-@pytest.fixture(autouse=True, params=TRANSPORTS)
-def _under_test(request: pytest.FixtureRequest) -> Iterator[None]:
-    with under_test(request.param):
-        yield
 
 
 @pytest.fixture(params=["sync", "async"])

@@ -7,7 +7,7 @@ import gc
 import socket
 import ssl
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from time import sleep
 
@@ -20,16 +20,12 @@ from lee_llm_router.providers.http.transport.address import address_of
 from lee_llm_router.providers.http.transport.api import Transport, WireRequest, WireResponse
 from lee_llm_router.providers.http.transport.head_cache import HeadCache
 
+pytestmark = pytest.mark.usefixtures("each_transport")
+
 OK = json_answer(completion())
 CORK = getattr(socket, "TCP_CORK", getattr(socket, "TCP_NOPUSH", 4))
 """Linux's name and that of BSD."""
 Calls = Callable[[Transport, str, int], list[WireResponse]]
-
-
-@pytest.fixture(autouse=True, params=TRANSPORTS)
-def _under_test(request: pytest.FixtureRequest) -> Iterator[None]:
-    with under_test(request.param):
-        yield
 
 
 def _wire(url: str) -> WireRequest:

@@ -14,20 +14,16 @@ import httpx
 import pytest
 
 from helpers.servers import Conversation, Server, answering, completion, http, json_answer, once
-from helpers.transports import TRANSPORTS, transport_to, under_test
+from helpers.transports import transport_to, under_test
 from lee_llm_router.errors import FailureType, LLMRouterError, ProviderError
 from lee_llm_router.providers.http.transport.api import Transport, WireRequest, WireResponse
+
+pytestmark = pytest.mark.usefixtures("each_transport")
 
 OK = json_answer(completion())
 BODY = json.dumps(completion()).encode()
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 Calls = Callable[[Transport, str, int], list[WireResponse]]
-
-
-@pytest.fixture(autouse=True, params=TRANSPORTS)
-def _under_test(request: pytest.FixtureRequest) -> Iterator[None]:
-    with under_test(request.param):
-        yield
 
 
 def _wire(url: str) -> WireRequest:

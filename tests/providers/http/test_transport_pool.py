@@ -30,18 +30,14 @@ from helpers.servers import (
     once,
     open_descriptors,
 )
-from helpers.transports import TRANSPORTS, name_under_test, transport_to, under_test
+from helpers.transports import name_under_test, transport_to
 from lee_llm_router.errors import InvalidResponseError, ProviderError
 from lee_llm_router.providers.http.transport import idle_pool
 from lee_llm_router.providers.http.transport.api import Transport, WireRequest, WireResponse
 
+pytestmark = pytest.mark.usefixtures("each_transport")
+
 OK = json_answer(completion())
-
-
-@pytest.fixture(autouse=True, params=TRANSPORTS)
-def _under_test(request: pytest.FixtureRequest) -> Iterator[None]:
-    with under_test(request.param):
-        yield
 
 
 @contextmanager

@@ -7,7 +7,6 @@ import gc
 import select
 import socket
 import threading
-from collections.abc import Iterator
 from contextlib import ExitStack, closing, nullcontext
 from contextvars import ContextVar
 from typing import Any
@@ -25,19 +24,13 @@ from helpers.servers import (
     once,
     open_descriptors,
 )
-from helpers.transports import TRANSPORTS, transport_to, under_test
+from helpers.transports import transport_to
 from lee_llm_router.errors import LLMTimeoutError
 from lee_llm_router.providers.http.transport.api import WireRequest
 from lee_llm_router.providers.http.transport.readiness import EpollReadiness
 
 OK = json_answer(completion())
 has_epoll = pytest.mark.skipif(not hasattr(select, "epoll"), reason="the system has no epoll")
-
-
-@pytest.fixture(params=TRANSPORTS)
-def each_transport(request: pytest.FixtureRequest) -> Iterator[None]:
-    with under_test(request.param):
-        yield
 
 
 def _wire(server: Server) -> WireRequest:

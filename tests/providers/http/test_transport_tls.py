@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -24,7 +24,7 @@ from helpers.servers import (
     make_certificate,
     once,
 )
-from helpers.transports import TRANSPORTS, transport_to, under_test
+from helpers.transports import transport_to
 from lee_llm_router.errors import (
     FailureType,
     InvalidRequestError,
@@ -33,15 +33,11 @@ from lee_llm_router.errors import (
 )
 from lee_llm_router.providers.http.transport.api import WireRequest, WireResponse
 
+pytestmark = pytest.mark.usefixtures("each_transport")
+
 Send = Callable[..., list[WireResponse]]
 OK = json_answer(completion())
 SOON = 0.3
-
-
-@pytest.fixture(autouse=True, params=TRANSPORTS)
-def _under_test(request: pytest.FixtureRequest) -> Iterator[None]:
-    with under_test(request.param):
-        yield
 
 
 @pytest.fixture(scope="module")

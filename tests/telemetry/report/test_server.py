@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from helpers.records import make
+from helpers.served import served
 from helpers.support import FakeClock
 from lee_llm_router import LocalFileTraceStore
 from lee_llm_router.telemetry.query import CallFilter
@@ -37,13 +38,7 @@ def store(tmp_path: Path) -> Iterator[LocalFileTraceStore]:
 
 @pytest.fixture
 def server(store: LocalFileTraceStore, clock: FakeClock) -> Iterator[ReportServer]:
-    running = ReportServer(CallFeed(store, CallFilter(), 100, {}), clock=clock)
-    thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield running
-    running.shutdown()
-    thread.join()
-    running.server_close()
+    yield from served(ReportServer(CallFeed(store, CallFilter(), 100, {}), clock=clock))
 
 
 def _raw(server: ReportServer, request: bytes) -> bytes:
