@@ -37,7 +37,7 @@ help:
 	@echo "make test-otlp  send traces to a real receiver of OTLP (installs Arize Phoenix, 850 MB, into .real)"
 	@echo "make lint       ruff and mypy"
 	@echo "make bench      measure the router beside others, against its bars (about ten minutes; QUICK=1: two)"
-	@echo "make build      wheel and sdist, tried in an empty environment"
+	@echo "make build      wheel and sdist, tried in empty environments: with the newest and the oldest versions of what they need"
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
