@@ -1,8 +1,8 @@
-"""A program of your own as a model: its answer, tokens and failures come from what it prints.
+"""Use your own program as a model: its answer, tokens and failures come from its output.
 
-Run it with ``python examples/any_program.py``. The program is ``any_program_model.py`` beside it; the configuration is
-``any_program.yaml``. The first call is answered; the program refuses the second, which a rule names as QUOTA, and the
-next target answers.
+Run it with ``python examples/any_program.py``. The program is ``any_program_model.py`` next to it; the configuration is
+``any_program.yaml``. The program answers the first call and refuses the second. A rule classifies that as QUOTA, and
+the next target answers.
 """
 
 from pathlib import Path

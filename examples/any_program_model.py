@@ -1,6 +1,6 @@
-"""Stands for a program that knows a model: reads a prompt, writes JSON lines, and fails with an exit code of its own.
+"""Stand in for a program with a model: read a prompt, write JSON lines, and fail with its own exit code.
 
-It is called by ``any_program.yaml`` as ``any_program_model.py --model NAME``, with the prompt on standard input.
+``any_program.yaml`` calls it as ``any_program_model.py --model NAME``, with the prompt on standard input.
 """
 
 import json

@@ -1,8 +1,8 @@
-"""Ask many rows with only a few in flight at once, show how far it is, and ask again what has failed.
+"""Ask many rows with only a few in flight at once, show the progress, and ask the failed rows again.
 
 Run it with ``python examples/async_batch.py``. The bar comes from rich, which is installed with typer. The mock fails
-now and then. The router retries, and a row that fails for good goes to a file of its own. Killed in the middle, the
-same call would go on where it was ended.
+now and then. The router retries, and rows that fail in the end go to a separate file. If the program is killed, the
+same call continues where it stopped.
 """
 
 import asyncio

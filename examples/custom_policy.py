@@ -32,7 +32,7 @@ class ByLength:
         return ProviderChoice(first, request_overrides={"temperature": 0.2}, fallbacks=rest)
 
     def observe(self, record: TraceRecord) -> None:
-        """Note an attempt that has ended."""
+        """Record a finished attempt."""
         self.seen.append(f"{record.target} {record.outcome}")
 
 

