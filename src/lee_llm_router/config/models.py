@@ -67,25 +67,25 @@ class CallSettings(Section):
         None, description="A string, or a list of them, at which generation ends."
     )
     seed: Integer | None = Field(None, description="Seed for vendors that sample repeatably.")
-    top_k: Integer | None = Field(None, ge=1, description="Sampling takes the so many likeliest tokens only.")
+    top_k: Integer | None = Field(None, ge=1, description="Sample only from this many of the likeliest tokens.")
     frequency_penalty: Number | None = Field(
-        None, ge=-2, le=2, description="Lowers the chance of tokens by how often they have come already."
+        None, ge=-2, le=2, description="Lowers the chance of tokens by how often they have already occurred."
     )
     presence_penalty: Number | None = Field(
-        None, ge=-2, le=2, description="Lowers the chance of tokens that have come already."
+        None, ge=-2, le=2, description="Lowers the chance of tokens that have already occurred."
     )
     logprobs: bool | None = Field(None, description="Return the probabilities of the tokens chosen.")
     top_logprobs: Integer | None = Field(
-        None, ge=0, le=20, description="Return so many of the likeliest tokens at each place; means logprobs too."
+        None, ge=0, le=20, description="Return this many of the likeliest tokens at each position; implies logprobs."
     )
     reasoning_effort: str | None = Field(
         None,
         min_length=1,
         description="How much to think: none, minimal, low, medium, high, xhigh or max, mapped to what the vendor has;"
-        " or a word of the vendor's own.",
+        " or the vendor's own word.",
     )
     service_tier: str | None = Field(
-        None, min_length=1, description="The vendor's word for how dear and how fast: flex, priority, ..."
+        None, min_length=1, description="The vendor's name for a level of cost and speed: flex, priority, ..."
     )
     parallel_tool_calls: bool | None = Field(None, description="Whether one answer may call several tools.")
     json_mode: bool | None = Field(None, description="The answer must be one JSON value; it is parsed and checked.")
@@ -99,9 +99,10 @@ class CallSettings(Section):
     headers: dict[str, str] | None = Field(None, description="HTTP headers added to the request.")
     drop_unsupported: bool | None = Field(
         None,
-        description="Leave out options that a target cannot express, and note it in the trace. Default: skip it.",
+        description="Leave out options that a target does not support, and note it in the trace. Default: skip the"
+        " target.",
     )
-    timeout: Seconds | None = Field(None, description="Seconds one attempt may take. Default 120.")
+    timeout: Seconds | None = Field(None, description="Seconds one attempt may take. Default: 120.")
 
 
 class FallbackConfig(CallSettings):
@@ -109,7 +110,7 @@ class FallbackConfig(CallSettings):
 
     provider: str = Field(description="Name of a provider in `providers`.")
     model: str | None = Field(
-        None, min_length=1, description="Default: the provider's model, else the role's; null: not the role's."
+        None, min_length=1, description="Default: the provider's model, else the role's; null: never the role's."
     )
 
     @property
@@ -150,30 +151,28 @@ class RoleConfig(CallSettings):
     model: str | None = Field(None, min_length=1, description="Model; default: the provider's own.")
     deadline: Seconds = Field(DEFAULT_DEADLINE, description="Seconds the whole call may take, waits included.")
     retry: RetryConfig = Field(default_factory=_default_retry, description="How often to try.")
-    hedge: AnyHedge | None = Field(
-        None, description="When another target is asked beside one that is slow. Default: never."
-    )
+    hedge: AnyHedge | None = Field(None, description="When to ask another target while one is slow. Default: never.")
     stream: StreamConfig = Field(default_factory=_default_stream, description="How to stream.")
     contract: ContractConfig = Field(
-        default_factory=_default_contract, description="What follows when an answer breaks json_mode or schema."
+        default_factory=_default_contract, description="What to do if an answer breaks json_mode or schema."
     )
     accept: AnyAccept | None = Field(None, description="What an acceptable answer is. Default: any answer.")
     fallback_providers: tuple[Fallback, ...] = Field((), max_length=MAX_CHAIN, description="Further targets, in order.")
     fallback_on: frozenset[Literal["INVALID_REQUEST", "CONTENT_FILTER"]] = Field(
-        frozenset(), description="Failures that end a call by default and shall go on to the next target instead."
+        frozenset(), description="Failures that end a call by default, but shall lead to the next target here."
     )
     retry_effects: bool = Field(
         False, description="Repeat or replace attempts that may have changed something (effects other than none)."
     )
-    budget: AnyBudget | None = Field(None, description="What calls to the role may cost. Default: anything.")
+    budget: AnyBudget | None = Field(None, description="What calls to the role may cost. Default: no limit.")
     policy: AnyPolicy | None = Field(
-        None, description="Routing policy of the role: its name, or its type and settings. Default: that of the file."
+        None, description="Routing policy of the role: its name, or its type and settings. Default: the file's."
     )
     cache: _AnyRoleCache | None = Field(
         None,
-        description="Keeps answers, so that equal requests are not asked again. Default: as the file; false: none.",
+        description="Cache of answers to equal requests. Default: the file's; false: none.",
     )
-    metadata: dict[str, Any] = Field(default_factory=dict, description="Notes that go into every trace of the role.")
+    metadata: dict[str, Any] = Field(default_factory=dict, description="Notes to store in every trace of the role.")
 
 
 class ChainEntry(Section):
@@ -189,11 +188,11 @@ class LLMConfig(OriginSection):
     """All of ``llm:``. Built directly from a mapping, it makes the same checks as `load_config`."""
 
     default_role: str | None = Field(
-        None, description="Role used where none, or an unknown one, is asked for. Default: the only role."
+        None, description="Role of calls that name none, or an unknown one. Default: the only role."
     )
     unknown_role: Literal["default", "error"] = Field(
         "default",
-        description="What a call to a role that is not here gets: the default role and a warning, or an error.",
+        description="What a call to an unknown role gets: the default role and a warning, or an error.",
     )
     policy: AnyPolicy = Field(
         # Created on demand: an instance here would build its model at import.
@@ -205,14 +204,14 @@ class LLMConfig(OriginSection):
     health: HealthConfig = Field(default_factory=HealthConfig, description="Breaker and retry budget.")
     state: AnyState | None = Field(
         None,
-        description="Shares limits, breakers and budgets with other processes: its type, and settings. Default: not.",
+        description="Shares limits, breakers and budgets with other processes: its type and settings. Default: none.",
     )
     pricing: PricingConfig = Field(default_factory=PricingConfig, description="What models cost.")
-    budget: AnyBudget | None = Field(None, description="What all calls may cost together. Default: anything.")
-    cache: _AnyCache | None = Field(None, description="The cache of roles that have none of their own. Default: none.")
+    budget: AnyBudget | None = Field(None, description="What all calls together may cost. Default: no limit.")
+    cache: _AnyCache | None = Field(None, description="Cache of roles that do not set one. Default: none.")
     trace: TraceConfig = Field(default_factory=TraceConfig, description="Traces.")
     cassette: AnyCassette | None = Field(
-        None, description="Records all answers in a file, and plays them without a network: for tests. Default: none."
+        None, description="Records all answers in a file, and plays them without a network, for tests. Default: none."
     )
     sinks: tuple[AnySink, ...] = Field((), description="Receivers of events: their names, or their types and settings.")
 

@@ -50,7 +50,7 @@ def json_schema(*, installed: bool = False) -> dict[str, Any]:
     return {
         "$schema": _DRAFT,
         "title": "Lee LLM Router configuration",
-        "description": "The router reads what stands under llm; other keys are the application's own.",
+        "description": "The router reads only what is under llm; other keys belong to the application.",
         "type": "object",
         "required": [TOP_KEY],
         "properties": {TOP_KEY: {"$ref": f"#/$defs/{refs[LLMConfig]}"}},

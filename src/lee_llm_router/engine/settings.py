@@ -31,8 +31,8 @@ class RetryConfig(Section):
 
     attempts: Integer = Field(3, ge=1, le=100, description="Attempts at one target, the first included.")
     max_attempts: Integer = Field(6, ge=1, le=1000, description="Attempts of the whole call, over all targets.")
-    backoff: Wait = Field(0.5, description="Seconds: the upper end of the first wait.")
-    max_backoff: Wait = Field(8.0, description="Seconds: no wait of our own choosing is longer.")
+    backoff: Wait = Field(0.5, description="Upper limit of the first wait, in seconds.")
+    max_backoff: Wait = Field(8.0, description="Upper limit of every wait that the router chooses, in seconds.")
     patience: Wait = Field(
         10.0, description="Seconds to wait while every target is shut or cannot be reached; 0: fail at once."
     )
@@ -42,11 +42,12 @@ class StreamConfig(Section):
     """Bounds on a streamed answer, and what happens when it breaks off."""
 
     first_token_timeout: Seconds | None = Field(
-        None, description="Seconds until the first real output. Default: the attempt's timeout."
+        None, description="Seconds to wait for the first real output. Default: the attempt's timeout."
     )
-    idle_timeout: Seconds = Field(30.0, description="Seconds between two pieces from then on.")
+    idle_timeout: Seconds = Field(30.0, description="Seconds to wait for each chunk after it.")
     on_break: Literal["raise", "restart"] = Field(
-        "raise", description="raise: end with what came. restart: discard it and go on as after any failure."
+        "raise",
+        description="raise: end the call with what has arrived. restart: discard it and go on as after any failure.",
     )
 
 
@@ -54,10 +55,10 @@ class ContractConfig(Section):
     """What to do if an answer breaks its JSON contract."""
 
     repair: Integer = Field(
-        1, ge=0, le=5, description="How often a target is asked again, with its answer and what was wrong with it."
+        1, ge=0, le=5, description="How often to ask a target again, with its answer and what was wrong with it."
     )
     on_failure: Literal["next", "raise"] = Field(
-        "next", description="What follows then. next: the next target. raise: the call ends with the error."
+        "next", description="What to do after that. next: ask the next target. raise: end the call with the error."
     )
 
 
@@ -96,16 +97,18 @@ HedgeDelay: TypeAlias = Annotated[
 
 
 class HedgeConfig(Section):
-    """When to try another target beside one that has not begun to answer. The first good answer counts."""
+    """When to try another target while one has not begun to answer. The first good answer counts."""
 
     after: HedgeDelay = Field(
         "p95",
-        description="When it is asked: after so many seconds (1.5, 1.5s, 500ms), or p50 to p99: when so many percent of"
-        " the target's earlier answers had come.",
+        description="How long to wait before asking it: seconds (1.5, 1.5s, 500ms), or p50 to p99: the time within"
+        " which so many percent of the target's earlier answers came.",
     )
-    max: Integer = Field(1, ge=0, le=5, description="Further targets asked so in one call, each after another wait.")
+    max: Integer = Field(1, ge=0, le=5, description="Most further targets to ask in one call, each after another wait.")
     same_target: bool = Field(
-        False, description="Ask the same target once more where no other may be asked: its address stands for several."
+        False,
+        description="If no other target can be asked, ask the same one again; for an address with several servers"
+        " behind it.",
     )
 
 
@@ -137,16 +140,16 @@ class AcceptConfig(Section):
     """What makes an answer acceptable. Any other answer counts as a failed attempt, of the type INVALID_RESPONSE."""
 
     min_chars: Integer = Field(
-        0, ge=0, le=1_000_000, description="Characters of text at least, white space around it not counted."
+        0, ge=0, le=1_000_000, description="Fewest characters of text, not counting white space around it."
     )
     must_match: _Patterns = Field(
-        (), description="A regular expression (Python's), or a list of them, that must all be found in the text."
+        (), description="A Python regular expression, or a list of them; all must be found in the text."
     )
     must_not_match: _Patterns = Field(
-        (), description="A regular expression, or a list of them, none of which may be found in the text."
+        (), description="A Python regular expression, or a list of them; none may be found in the text."
     )
     finish_reasons: Annotated[tuple[str, ...], BeforeValidator(_one_or_many), AllowString()] | None = Field(
-        None, min_length=1, description="Why an acceptable answer may end: stop, tool_calls... Default: for any reason."
+        None, min_length=1, description="Finish reasons of an acceptable answer: stop, tool_calls... Default: any."
     )
 
 

@@ -42,7 +42,7 @@ class CostSettings(AmongSettings):
     """Settings of the policy `lowest_cost`."""
 
     output_tokens: Integer = Field(
-        500, gt=0, description="Tokens that an answer is expected to have, until a target has shown how many it writes."
+        500, gt=0, description="Tokens to expect in an answer, until a target has shown how many it writes."
     )
 
 

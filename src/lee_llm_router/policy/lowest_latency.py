@@ -35,12 +35,12 @@ class LatencySettings(AmongSettings):
 
     measure: Literal["elapsed", "first_token", "per_token"] = Field(
         "elapsed",
-        description="elapsed: the time of an answer. first_token: of its first output, where it is streamed. per_token:"
-        " the time of an answer for each of its tokens.",
+        description="elapsed: the time of an answer. first_token: the time to its first output, if it is streamed."
+        " per_token: the time of an answer divided by its tokens.",
     )
-    newest: Number = Field(0.2, gt=0, le=1, description="Share of the newest answer in the average.")
+    newest: Number = Field(0.2, gt=0, le=1, description="Weight of the newest answer in the average.")
     within: Number = Field(
-        0.1, ge=0, le=10, description="Targets that are slower than the fastest by no more than this share take turns."
+        0.1, ge=0, le=10, description="Targets that are slower than the fastest by at most this share take turns."
     )
     explore: Number = Field(0.05, ge=0, le=1, description="Share of the calls that ask another target first.")
 

@@ -24,7 +24,7 @@ _LONG_VALUE = 256
 class StickySettings(AmongSettings):
     """Settings of the policy `sticky`."""
 
-    by: str = Field("user_id", min_length=1, description="The note of a call, in its metadata, that decides.")
+    by: str = Field("user_id", min_length=1, description="Key in the metadata of a call whose value decides.")
 
 
 class StickyPolicy(SpreadPolicy):

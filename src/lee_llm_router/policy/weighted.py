@@ -33,9 +33,10 @@ class WeightedSettings(SpreadSettings):
     """Settings of the policy `weighted`."""
 
     weights: Annotated[dict[str, Weight], AfterValidator(_has_weight)] = Field(
-        description="Weights by provider or provider/model. A target with the weight 0, or without one, only follows."
+        description="Weights by provider or provider/model. A target with the weight 0, or without one, is only a"
+        " fallback."
     )
-    seed: Integer | None = Field(None, description="Makes the draws of a router repeatable. Default: they are not.")
+    seed: Integer | None = Field(None, description="Makes the random choices of a router repeatable. Default: none.")
 
     def named_targets(self) -> Collection[str]:
         """See `SpreadSettings.named_targets`."""

@@ -69,26 +69,26 @@ class ProviderConfig(PluginSettings):
     model, each name makes a provider of its own."""
 
     type: str = Field(
-        description="Which kind of provider serves: a type (http, mock...), a vendor (groq, ollama...), or your own."
+        description="Kind of provider: a type (http, mock...), a vendor (groq, ollama...), or a type of your own."
     )
-    model: str | None = Field(None, min_length=1, description="Model for targets that name none themselves.")
+    model: str | None = Field(None, min_length=1, description="Model for targets that do not name one.")
     max_concurrency: Integer | None = Field(
-        None, ge=1, le=1_000_000, description="Attempts at once, of this router. Default: any."
+        None, ge=1, le=1_000_000, description="Most attempts that this router makes at once. Default: no limit."
     )
     rpm: Integer | None = Field(
-        None, ge=1, le=1_000_000, description="Attempts started within 60 seconds. Default: any."
+        None, ge=1, le=1_000_000, description="Most attempts started within 60 seconds. Default: no limit."
     )
     tpm: Integer | None = Field(
         None,
         ge=1,
         le=1_000_000_000_000,
-        description="Tokens, in and out, that attempts may use within 60 seconds. Default: any.",
+        description="Most tokens, input and output, that attempts may use within 60 seconds. Default: no limit.",
     )
     model_limits: dict[str, _AnyModelLimits] = Field(
-        default_factory=dict, max_length=1000, description="max_concurrency, rpm and tpm of single models, by name."
+        default_factory=dict, max_length=1000, description="max_concurrency, rpm and tpm of individual models, by name."
     )
     budget: AnyProviderBudget | None = Field(
-        None, description="What attempts at the provider may cost. Default: anything."
+        None, description="What attempts at the provider may cost. Default: no limit."
     )
 
     @property

@@ -41,14 +41,14 @@ class KeyedConfig(ProviderConfig):
 
     api_key_env: EnvNames | None = Field(
         None,
-        description="Environment variable that holds the key, read at each attempt; a list: several keys, each with its"
-        " own limits. Unset: no key is sent.",
+        description="Environment variable that holds the key, read at each attempt. A list names several keys, each"
+        " with its own limits. Unset: no key is sent.",
     )
     other_api_key_envs: tuple[EnvName, ...] = Field(
-        (), max_length=10, description="Variables that are looked at, in order, where api_key_env is not set."
+        (), max_length=10, description="Variables to try, in order, if the one in api_key_env is not set."
     )
     api_key_file: str | None = Field(
-        None, min_length=1, description="File that holds the key and nothing else, in place of a variable."
+        None, min_length=1, description="File that holds only the key, instead of a variable."
     )
 
     @model_validator(mode="after")

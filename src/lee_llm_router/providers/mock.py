@@ -62,7 +62,7 @@ class MockToolCall(RedactingModel):
 
     name: str = Field(min_length=1, description="Name of the tool.")
     arguments: dict[str, Any] | str = Field(
-        default_factory=dict, description="Arguments; a string is passed on as it is, to show broken JSON."
+        default_factory=dict, description="Arguments; a string is passed on as it is, to simulate broken JSON."
     )
     id: str | None = Field(None, description="Id of the call. Default: call_1, call_2, ...")
 
@@ -73,28 +73,32 @@ class MockStep(RedactingModel):
     With `fail_after` it is both: a streamed answer that fails in the middle.
     """
 
-    text: str | None = Field(None, description="The answer. Streamed, it comes word by word.")
-    chunks: tuple[str, ...] | None = Field(None, description="The answer, in the pieces it is streamed in.")
+    text: str | None = Field(None, description="The answer. If streamed, it arrives word by word.")
+    chunks: tuple[str, ...] | None = Field(None, description="The answer, as the chunks of its stream.")
     echo: bool = Field(False, description="Answer with the last user message.")
-    tool_calls: tuple[MockToolCall, ...] = Field((), description="Tools the answer calls.")
+    tool_calls: tuple[MockToolCall, ...] = Field((), description="Tool calls in the answer.")
     finish_reason: str | None = Field(None, description="Default: stop, or tool_calls if there are any.")
-    error: FailureType | None = Field(None, description="Fail, in this way.")
-    message: str | None = Field(None, description="What the failure says.")
-    status_code: Integer | None = Field(None, description="HTTP status the failure carries.")
+    error: FailureType | None = Field(None, description="Fail with this type of failure.")
+    message: str | None = Field(None, description="Message of the failure.")
+    status_code: Integer | None = Field(None, description="HTTP status of the failure.")
     retry_after: Annotated[Number, Field(ge=0)] | None = Field(
-        None, description="Seconds after which the failure says to ask again."
+        None, description="Seconds to wait before asking again, as the failure says."
     )
     final: bool = Field(False, description="The failure says that asking this target again is pointless.")
     fail_after: Integer | None = Field(
         None,
         ge=0,
-        description="Streamed, fail only after so many pieces of the answer. Unstreamed, it makes no change.",
+        description="Fail only after this many chunks of a streamed answer. No effect on other answers.",
     )
     pause: Number = Field(
-        0.0, ge=0, description="Seconds before each streamed piece but the first. Past the time allowed, TIMEOUT."
+        0.0,
+        ge=0,
+        description="Seconds before each streamed chunk except the first. If that exceeds the time allowed, TIMEOUT.",
     )
-    delay: Number = Field(0.0, ge=0, description="Seconds before it. Past the attempt's timeout, TIMEOUT is raised.")
-    times: Integer = Field(1, ge=1, description="How often it is played.")
+    delay: Number = Field(
+        0.0, ge=0, description="Seconds before the outcome. If that exceeds the attempt's timeout, TIMEOUT."
+    )
+    times: Integer = Field(1, ge=1, description="How often to play it.")
 
     @model_validator(mode="after")
     def _check_fields_fit(self) -> Self:
@@ -122,11 +126,11 @@ class MockConfig(ProviderConfig):
 
     type: str = Field("mock", description="mock")
     response_text: str = Field(DEFAULT_TEXT, description="The usual answer.")
-    echo: bool = Field(False, description="The usual answer is the last user message instead.")
+    echo: bool = Field(False, description="Make the last user message the usual answer instead.")
     script: Annotated[tuple[MockStep, ...], AfterValidator(_check_not_empty)] | None = Field(
         None,
         json_schema_extra={"minItems": 1},
-        description="Outcomes, played in order, one an attempt. The last one is played for ever.",
+        description="Outcomes, played in order, one per attempt. The last one repeats for ever.",
     )
     loop: bool = Field(False, description="Start the script again after its last outcome.")
 

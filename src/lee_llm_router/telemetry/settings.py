@@ -38,22 +38,22 @@ class TraceConfig(OriginSection):
     )
     dir: str | None = Field(None, description="Folder. Default: .lee-llm-router/traces under the workspace.")
     workspace: str | None = Field(
-        None, description="Folder traces belong to, noted in each. Default: that of the configuration file."
+        None, description="Folder that traces belong to, noted in each. Default: the folder of the configuration file."
     )
-    keep_days: Integer = Field(30, ge=0, description="Days to keep; 0 keeps all.")
+    keep_days: Integer = Field(30, ge=0, description="Days to keep traces; 0 keeps all.")
     max_mb: Number = Field(
-        0, ge=0, description="Megabytes that all traces may have together; the oldest files go. 0: any number."
+        0, ge=0, description="Most megabytes of all traces together; the oldest files are removed. 0: no limit."
     )
     capture: Literal["none", "meta", "full"] = Field(
         "meta",
-        description="full: prompts and answers are stored too. none: names, numbers and times only; no metadata and"
-        " no messages of errors.",
+        description="full: store prompts and answers too. none: store only names, numbers and times; no metadata and"
+        " no error messages.",
     )
     redact: tuple[Pattern, ...] = Field(
         (), max_length=100, description="Regular expressions; what they match in any text is stored as ***."
     )
     sample: Number = Field(
-        1, ge=0, le=1, description="Share of the calls that are stored, of those whose first attempt was good."
+        1, ge=0, le=1, description="Share of successful calls to store; calls with a failure are always stored."
     )
 
     @property

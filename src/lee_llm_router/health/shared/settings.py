@@ -13,12 +13,15 @@ class StateSettings(PluginSettings):
         "lee-llm-router",
         min_length=1,
         max_length=200,
-        description="Routers with the same namespace share; their providers must mean the same by the same names.",
+        description="Routers with the same namespace share a state; the same provider name must mean the same provider"
+        " in all of them.",
     )
     lease: Seconds = Field(
-        2.0, ge=0.1, le=60, description="Seconds after which what a dead process has held is free again."
+        2.0, ge=0.1, le=60, description="Seconds after which everything that a dead process held is free again."
     )
     patience: Seconds = Field(
-        0.04, le=1, description="Seconds that a call waits for the shared state at most; then each router for itself."
+        0.04,
+        le=1,
+        description="Most seconds that a call waits for the shared state; after that each router decides for itself.",
     )
-    timeout: Seconds = Field(0.25, le=10, description="Seconds after which an exchange has failed.")
+    timeout: Seconds = Field(0.25, le=10, description="Seconds after which an exchange with the state fails.")

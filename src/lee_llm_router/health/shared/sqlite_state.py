@@ -52,7 +52,8 @@ class SqliteSettings(StateSettings):
     path: str = Field(
         ".lee-llm-router/state.sqlite",
         min_length=1,
-        description="The file, on a local disk. A relative path starts at the configuration file, ~ at the home.",
+        description="The file, on a local disk. A relative path starts at the folder of the configuration file, ~ is"
+        " the home folder.",
     )
 
 

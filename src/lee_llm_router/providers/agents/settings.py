@@ -23,16 +23,18 @@ class ProgramConfig(KeyedConfig):
     """Settings of a provider that runs a program."""
 
     workspace: str | None = Field(
-        None, min_length=1, description="Folder the agent works in. Default: an empty one, for each attempt."
+        None, min_length=1, description="Folder the agent works in. Default: an empty one for each attempt."
     )
     env: tuple[EnvName, ...] = Field(
-        (), description="Further environment variables to pass on, by name (a few harmless ones always are)."
+        (), description="Names of further environment variables to pass on (a few harmless ones always are)."
     )
     term_grace: Number = Field(
-        2.0, ge=0, description="Seconds before the timeout at which the agent is asked to end, before it is killed."
+        2.0,
+        ge=0,
+        description="How many seconds before the timeout the agent is asked to end; at the timeout it is killed.",
     )
     max_output_bytes: Annotated[Integer, Field(ge=1024)] = Field(
-        1 << 25, description="Bytes the agent may print; more is a failure. Default 32 MiB."
+        1 << 25, description="Most bytes the agent may print; more is a failure. Default: 32 MiB."
     )
 
     @property
@@ -50,8 +52,8 @@ class AgentConfig(ProgramConfig):
     )
     paid_ok: bool = Field(
         False,
-        description="Let the agent use a key that is found in the environment and not named here. Default: it keeps to"
-        " its login, so that a subscription never becomes a bill unasked.",
+        description="Let the agent use a key that is in the environment but not named here. Default: it uses only its"
+        " login, so a subscription never turns into a bill unnoticed.",
     )
 
     @property

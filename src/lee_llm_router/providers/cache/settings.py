@@ -25,7 +25,7 @@ _FOREIGN = {
 
 
 class CacheConfig(OriginSection):
-    """Caches answers, so that an equal request gets one without asking."""
+    """Caches answers, and gives them to equal requests without asking a provider."""
 
     type: Literal["memory", "sqlite", "redis"] = Field(
         description="Where answers are kept. memory: in this process. sqlite: in a file, for the processes of one host."
@@ -33,27 +33,27 @@ class CacheConfig(OriginSection):
     )
     ttl: Duration = Field(_DAY, description="How long an answer is kept: seconds, or 30s, 15m, 12h, 1d, 2w.")
     max_mb: Number = Field(
-        100, gt=0, le=1_000_000, description="Megabytes that all answers may have together, in memory or in the file."
+        100, gt=0, le=1_000_000, description="Most megabytes of all answers together, in memory or in the file."
     )
     path: str | None = Field(
         None,
         min_length=1,
-        description="The SQLite file; a relative one starts at the configuration file. Default:"
+        description="The SQLite file; a relative path starts at the folder of the configuration file. Default:"
         " .lee-llm-router/cache/answers.sqlite.",
     )
     url: str | None = Field(
         None, min_length=1, description="Address of the Redis server. Default: redis://localhost:6379/0."
     )
     namespace: Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[\w.:-]+$")] = Field(
-        "lee-llm-router", description="What the keys in Redis begin with."
+        "lee-llm-router", description="Prefix of the keys in Redis."
     )
     any_temperature: bool = Field(
-        False, description="Keep answers to requests with a temperature above 0 too. Default: those are asked anew."
+        False, description="Also keep answers to requests with a temperature above 0. Default: do not."
     )
     except_tools: tuple[str, ...] = Field(
         (),
         max_length=1000,
-        description="Names of tools that change something: a request that offers one is asked anew.",
+        description="Names of tools that change something: a request that offers one is never answered from the cache.",
     )
 
     @model_validator(mode="after")

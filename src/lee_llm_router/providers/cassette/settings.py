@@ -16,13 +16,15 @@ CassetteMode: TypeAlias = Literal["once", "new", "record", "replay"]
 class CassetteConfig(OriginSection):
     """A file of recorded answers. The configuration may give only its path."""
 
-    path: str = Field(min_length=1, description="The file; a relative one starts at the configuration file.")
+    path: str = Field(
+        min_length=1, description="The file; a relative path starts at the folder of the configuration file."
+    )
     mode: CassetteMode = Field(
         "once",
-        description="once: records if there is no such file, else plays it. new: plays, and records what is not in it."
-        " record: records everything anew. replay: plays, and never asks.",
+        description="once: record if the file does not exist, else play it. new: play, and record what is not in it."
+        " record: record everything anew. replay: only play; never ask a provider.",
     )
-    raw: bool = Field(True, description="Record the vendor's own form of each answer (`raw`) too.")
+    raw: bool = Field(True, description="Also record each answer as the vendor sent it (`raw`).")
 
     @property
     def file(self) -> Path:

@@ -30,22 +30,22 @@ class ClaudeCLIConfig(AgentConfig):
     )
     api_key_env: EnvName | None = Field(
         None,
-        description="Environment variable that holds the key. Default: none for a base_url, else claude's login.",
+        description="Environment variable that holds the key. Default: none with a base_url, else claude's login.",
     )
     tools: Annotated[tuple[str, ...], AfterValidator(_check_tools)] = Field(
-        READING_TOOLS, description="The tools an agent has, by claude's names. Default: those that only read."
+        READING_TOOLS, description="The agent's tools, by claude's names. Default: those that only read."
     )
     permission_mode: Literal["default", "acceptEdits", "dontAsk", "plan", "bypassPermissions"] = Field(
-        "default", description="What an agent may do without being asked; whatever needs to be asked for is refused."
+        "default", description="What an agent may do without asking for permission; everything else is refused."
     )
     claude_home: str | None = Field(
         None,
         min_length=1,
-        description="Folder of claude's own settings, to use as it is, CLAUDE.md and login included. Default: a private"
-        " one with your login alone.",
+        description="Folder with claude's settings, used as it is, including CLAUDE.md and login. Default: a private"
+        " one with only your login.",
     )
     reasoning_effort: str | None = Field(
-        None, min_length=1, description="How much to think where the call does not say: low, medium, high..."
+        None, min_length=1, description="How much to think if the call does not say: low, medium, high..."
     )
     extra_config: dict[str, Any] = Field(
         default_factory=dict, description="Further settings of claude, as in its settings.json."

@@ -27,11 +27,11 @@ class CodexCLIConfig(AgentConfig):
     type: str = Field("codex_cli", description="codex_cli")
     command: str = Field("codex", min_length=1, description="The program: a name on PATH, or a path.")
     base_url: BaseUrl | None = Field(
-        None, description="Address of a server with a Responses API, up to and with /v1. Default: OpenAI's service."
+        None, description="Address of a server with a Responses API, including /v1. Default: OpenAI's service."
     )
     api_key_env: EnvName | None = Field(
         None,
-        description="Environment variable that holds the key. Default: none for a base_url, else codex's login.",
+        description="Environment variable that holds the key. Default: none with a base_url, else codex's login.",
     )
     sandbox: Literal["read-only", "workspace-write", "danger-full-access"] = Field(
         "read-only", description="What an agent's commands may do."
@@ -39,12 +39,12 @@ class CodexCLIConfig(AgentConfig):
     codex_home: str | None = Field(
         None,
         min_length=1,
-        description="Codex home to use as it is, AGENTS.md included. Default: a private one with your login alone.",
+        description="Codex home, used as it is, including AGENTS.md. Default: a private one with only your login.",
     )
     reasoning_effort: str | None = Field(
-        None, min_length=1, description="How much to think where the call does not say: low, medium, high..."
+        None, min_length=1, description="How much to think if the call does not say: low, medium, high..."
     )
     extra_config: Annotated[dict[str, Any], AfterValidator(_check_config_keys)] = Field(
         default_factory=dict,
-        description="Further settings of codex, by dotted path. They are visible in the list of processes.",
+        description="Further settings of codex, by dotted path. They are visible in the process list.",
     )

@@ -64,18 +64,19 @@ _ExitCode: TypeAlias = Annotated[Integer, Field(ge=-64, le=255)]
 class FailureRule(Section):
     """What a failed run means. All given conditions must hold."""
 
-    exit_code: _ExitCode | None = Field(None, description="The program's exit code; a negative one names a signal.")
+    exit_code: _ExitCode | None = Field(None, description="The program's exit code; a negative one is a signal.")
     stderr: _Pattern | None = Field(
-        None, description="A regular expression (Python's) found in the end of standard error."
+        None, description="A Python regular expression found in the last part of standard error."
     )
     stdout: _Pattern | None = Field(
-        None, description="One found in standard output. Given alone, it makes a failure of a run that ended well too."
+        None,
+        description="One found in standard output. If it is the only condition, it also fails a run that ended well.",
     )
     error: _Pattern | None = Field(None, description="One found in the message at error_path.")
     type: Annotated[FailureType, AfterValidator(_check_failure)] = Field(
         description="The failure: RATE_LIMIT, QUOTA, AUTH..."
     )
-    retry_after: Wait | None = Field(None, description="Seconds to wait. Default: those that the text names.")
+    retry_after: Wait | None = Field(None, description="Seconds to wait. Default: the time that the text names.")
     final: bool = Field(False, description="Whether another attempt at the same target is pointless.")
 
     @model_validator(mode="after")
@@ -88,12 +89,16 @@ class FailureRule(Section):
 class UsagePaths(Section):
     """Paths of the token counts in the output."""
 
-    prompt_tokens: _Path | None = Field(None, description="Path to the tokens of the prompt, cached ones included.")
-    completion_tokens: _Path | None = Field(None, description="Path to the tokens of the answer, thoughts included.")
+    prompt_tokens: _Path | None = Field(None, description="Path to the tokens of the prompt, including cached ones.")
+    completion_tokens: _Path | None = Field(None, description="Path to the tokens of the answer, including reasoning.")
     total_tokens: _Path | None = Field(None, description="Path to their sum. Default: it is computed.")
-    cached_tokens: _Path | None = Field(None, description="Path to the prompt's tokens that came from a cache.")
-    cache_write_tokens: _Path | None = Field(None, description="Path to the prompt's tokens put into a cache.")
-    reasoning_tokens: _Path | None = Field(None, description="Path to the answer's tokens that were thoughts.")
+    cached_tokens: _Path | None = Field(None, description="Path to the prompt's tokens that were read from a cache.")
+    cache_write_tokens: _Path | None = Field(
+        None, description="Path to the prompt's tokens that were written to a cache."
+    )
+    reasoning_tokens: _Path | None = Field(
+        None, description="Path to the answer's tokens that were spent on reasoning."
+    )
 
 
 class CommandConfig(ProgramConfig):
@@ -101,8 +106,8 @@ class CommandConfig(ProgramConfig):
 
     type: str = Field("command", description="command")
     argv: Annotated[tuple[_Template | tuple[_Template, ...], ...], Field(min_length=1, max_length=1000)] = Field(
-        description="The command line, word by word, with placeholders like {model}. A list within it is a group of "
-        "words that is left out where a placeholder in it has no value. No shell reads it.",
+        description="The command line, word by word, with placeholders like {model}. A list within it is a group of"
+        " words that is left out if a placeholder in it has no value. No shell is involved.",
     )
     input: Literal["text", "json"] = Field(
         "text", description="What standard input holds: the conversation as text, or the request as a JSON object."
@@ -112,36 +117,37 @@ class CommandConfig(ProgramConfig):
         description="Where the answer is: standard output, the file {output_file}, or JSON on standard output.",
     )
     answer_path: _Path | None = Field(
-        None, description="Path to the answer in the JSON output; of several lines of JSON the last that has it counts."
+        None,
+        description="Path to the answer in the JSON output; of several lines of JSON, the last one that has it counts.",
     )
-    error_path: _Path | None = Field(None, description="Path to an error message: where there is one, the run failed.")
+    error_path: _Path | None = Field(None, description="Path to an error message; if there is one, the run failed.")
     model_path: _Path | None = Field(None, description="Path to the name of the model that served.")
     session_path: _Path | None = Field(None, description="Path to the id of the session or answer.")
     reasoning_path: _Path | None = Field(None, description="Path to the model's reasoning.")
     finish_path: _Path | None = Field(
-        None, description="Path to why the answer ended; one that says cut, filtered or failed is understood."
+        None, description="Path to the reason why the answer ended; words for cut, filtered or failed are understood."
     )
-    cost_path: _Path | None = Field(None, description="Path to the price in US dollars.")
-    usage_paths: UsagePaths = Field(default_factory=UsagePaths, description="Paths to numbers of tokens.")
+    cost_path: _Path | None = Field(None, description="Path to the cost in US dollars.")
+    usage_paths: UsagePaths = Field(default_factory=UsagePaths, description="Paths to token counts.")
     set_env: dict[EnvName, _Template] = Field(
         default_factory=dict, description="Environment variables to set; their values may hold placeholders."
     )
     api_key_env: EnvName | None = Field(
-        None, description="Environment variable that holds the key, read at each attempt. Unset: there is no key."
+        None, description="Environment variable that holds the key, read at each attempt. Unset: no key."
     )
     key_variable: EnvName | None = Field(
-        None, description="The program's variable for the key. Default: the one that api_key_env names."
+        None, description="Variable in which the program expects the key. Default: the one that api_key_env names."
     )
     success_exits: Annotated[tuple[_ExitCode, ...], BeforeValidator(_one_or_many), Field(min_length=1)] = Field(
-        (0,), description="Exit codes of a run that ended well."
+        (0,), description="Exit codes of a successful run."
     )
     failures: tuple[FailureRule, ...] = Field(
-        (), max_length=100, description="What exit codes and texts mean; the first that fits a failed run counts."
+        (), max_length=100, description="What exit codes and texts mean; the first rule that fits a failed run counts."
     )
     effects: Effects = Field(
         "external",
-        description="What a run may change: none, workspace, or external, where attempts are not repeated. Default: "
-        "external, since nobody knows.",
+        description="What a run may change: none, workspace or external. An attempt is repeated only after none."
+        " Default: external, because it is not known.",
     )
 
     @property

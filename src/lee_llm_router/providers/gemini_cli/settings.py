@@ -23,14 +23,15 @@ class GeminiCLIConfig(AgentConfig):
         None, description="Address of a server with the Gemini API, without the version. Default: Google's service."
     )
     api_key_env: EnvName | None = Field(
-        None, description="Environment variable that holds the key. Default: none; your Google login serves."
+        None, description="Environment variable that holds the key. Default: none; your Google login is used."
     )
     approval: Literal["default", "plan", "auto_edit", "yolo"] = Field(
         "default",
-        description="What an agent may do unasked: default and plan: read; auto_edit: change files; yolo: anything.",
+        description="What an agent may do without asking: default and plan: read; auto_edit: change files; yolo:"
+        " anything.",
     )
     reasoning_effort: str | None = Field(
-        None, min_length=1, description="How much to think where the call does not say: low, medium, high..."
+        None, min_length=1, description="How much to think if the call does not say: low, medium, high..."
     )
     extra_settings: dict[str, Any] = Field(
         default_factory=dict, description="Further settings of gemini, as in its settings.json; they go before ours."

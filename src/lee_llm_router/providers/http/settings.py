@@ -33,36 +33,36 @@ class HTTPConfig(KeyedConfig):
     """The variable of the vendor's key. Unless the file says otherwise, the key goes only to the vendor's own address,
     the default."""
 
-    base_url: BaseUrl = Field(description="Where the API is; paths are added to it.")
+    base_url: BaseUrl = Field(description="Address of the API; paths are appended to it.")
     _query_apart = model_validator(mode="before")(with_query_apart)
 
     headers: HeaderFields = Field(default_factory=dict, description="Headers added to each request.")
     query: QueryFields = Field(
         default_factory=dict,
-        description="Query parameters added to the address of each request: {api-version: ...}. Those in base_url count"
-        " among them.",
+        description="Query parameters added to the address of each request: {api-version: ...}. Those in base_url are"
+        " included.",
     )
     extra_body: dict[str, Any] = Field(
         default_factory=dict, description="Fields merged into each request's body as they are."
     )
     embedding_batch: Integer = Field(
-        100, ge=1, le=10_000, description="Texts in one request for embeddings, for APIs that give them."
+        100, ge=1, le=10_000, description="Most texts in one request for embeddings, for APIs that have them."
     )
     max_response_bytes: Integer = Field(
-        DEFAULT_MAX_RESPONSE_BYTES, ge=1024, description="Longest answer taken, in bytes when decompressed."
+        DEFAULT_MAX_RESPONSE_BYTES, ge=1024, description="Longest answer accepted, in bytes after decompression."
     )
     ca_file: str | None = Field(
-        None, min_length=1, description="PEM file with authorities to trust, in addition to the usual ones."
+        None, min_length=1, description="PEM file with certificate authorities to trust, in addition to the usual ones."
     )
     trust: Literal["certifi", "system"] = Field(
         "certifi",
-        description="Whose authorities are trusted: certifi's (or those of SSL_CERT_FILE, SSL_CERT_DIR), or those of"
-        " the system (the extra [trust]).",
+        description="Certificate authorities to trust: certifi's (or those of SSL_CERT_FILE, SSL_CERT_DIR), or the"
+        " system's (needs the extra [trust]).",
     )
     transport: Literal["auto", "httpx", "httptools"] = Field(
         "auto",
-        description="What carries the requests: httpx, httptools (the extra [fast]), or auto: what"
-        " LEE_LLM_ROUTER_TRANSPORT names, else httptools where it is installed.",
+        description="Library that sends the requests: httpx, httptools (the extra [fast]), or auto: the one that"
+        " LEE_LLM_ROUTER_TRANSPORT names, else httptools if it is installed.",
     )
 
     @model_validator(mode="before")

@@ -40,30 +40,30 @@ class LlamaCppConfig(ProviderConfig):
         description="The GGUF file. ~ is the home folder; a relative path starts at the folder of the configuration.",
     )
     max_concurrency: Integer = Field(
-        1, ge=1, le=MAX_SLOTS, description="Calls that the model answers at once; each has a context of its own."
+        1, ge=1, le=MAX_SLOTS, description="Calls that the model answers at once, each with its own context."
     )
     n_ctx: Integer | None = Field(
         None,
         ge=MIN_CONTEXT,
         le=MAX_CONTEXT,
-        description="Tokens of one conversation, prompt and answer together. Default: those that the model was trained"
-        " with, at most 4096.",
+        description="Most tokens of one conversation, prompt and answer together. Default: as many as the model was"
+        " trained with, at most 4096.",
     )
     n_threads: Integer | None = Field(
         None,
         ge=1,
         le=1024,
-        description="Threads that compute, at most as many as this process has cores. Default: half of the cores.",
+        description="Threads that compute, no more than this process has cores. Default: half of the cores.",
     )
     n_gpu_layers: Integer | None = Field(
-        None, ge=0, le=10_000, description="Layers computed by the GPU. Default: those that fit, where there is one."
+        None, ge=0, le=10_000, description="Layers computed by the GPU. Default: as many as fit, if there is one."
     )
-    embeddings: bool = Field(False, description="Answer requests for embeddings too. Takes more memory.")
+    embeddings: bool = Field(False, description="Also answer requests for embeddings. This takes more memory.")
     pooling: Pooling | None = Field(
-        None, description="How the vectors of the tokens become one. Default: as the file says, else mean."
+        None, description="How to combine the tokens' vectors into one. Default: as the file says, else mean."
     )
     chat_template: str | None = Field(
-        None, min_length=1, description="A template (Jinja) for messages in place of the one in the file."
+        None, min_length=1, description="A Jinja template for messages, instead of the one in the file."
     )
     extra_body: Annotated[dict[str, Any], AfterValidator(_sets_no_own_field)] = Field(
         default_factory=dict,

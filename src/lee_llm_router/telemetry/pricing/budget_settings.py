@@ -18,12 +18,13 @@ class BudgetConfig(Section):
 
     usd: Number = Field(gt=0, le=_MOST_USD, description="US dollars that may be spent.")
     per: BudgetPeriod = Field(
-        "total", description="Of each hour, day, week (from Monday) or month, in UTC; total: for ever."
+        "total",
+        description="Period of the amount: each hour, day, week (from Monday) or month, in UTC; total: for ever.",
     )
     on_exceed: Literal["next", "raise"] = Field(
         "next",
-        description="When it is spent. next: its targets are skipped, but for those that cost nothing. raise: the call"
-        " ends with a BudgetExceededError.",
+        description="What to do when it is spent. next: skip its targets, except those that cost nothing. raise: end"
+        " the call with a BudgetExceededError.",
     )
 
 
@@ -31,5 +32,5 @@ class ProviderBudgetConfig(BudgetConfig):
     """The budget of a provider, or of its key."""
 
     of: Literal["provider", "key"] = Field(
-        "provider", description="key: counts what all providers spend that name the same variable in api_key_env."
+        "provider", description="key: counts the spending of all providers that name the same variable in api_key_env."
     )

@@ -23,7 +23,7 @@ class RatesConfig(Section):
         None, description="US dollars for a million input tokens written to the vendor's cache. Default: as input."
     )
     cache_write_1h: _Rate | None = Field(
-        None, description="US dollars for a million of those that are kept for an hour. Default: as cache_write."
+        None, description="US dollars for a million of those kept for an hour. Default: as cache_write."
     )
     reasoning: _Rate | None = Field(
         None, description="US dollars for a million output tokens spent on reasoning. Default: as output."
@@ -40,17 +40,17 @@ class TierConfig(RatesConfig):
     """Prices of one service tier. Omitted ones are those of the standard tier."""
 
     times: Annotated[Number, Field(ge=0, le=1000)] | None = Field(
-        None, description="What the standard token prices are multiplied by, 0.5 for half of them."
+        None, description="Factor on the standard token prices: 0.5 halves them."
     )
 
 
 class ModelPriceConfig(RatesConfig):
     """What a model costs."""
 
-    per_request: _Rate | None = Field(None, description="US dollars for each request, besides its tokens.")
+    per_request: _Rate | None = Field(None, description="US dollars for each request, in addition to its tokens.")
     above: tuple[LongPromptConfig, ...] = Field((), max_length=20, description="Rates of long prompts.")
     tiers: dict[str, TierConfig] = Field(
-        default_factory=dict, description="Prices of service tiers (flex, priority, batch), by the vendor's word."
+        default_factory=dict, description="Prices of service tiers, by the vendor's name: flex, priority, batch."
     )
 
     @model_validator(mode="after")

@@ -31,11 +31,11 @@ class PricingConfig(Section):
     )
     vendors: dict[str, str] = Field(
         default_factory=dict,
-        description="Whose prices a provider has, by the names of genai-prices: {gateway: openai}. Default: those of"
-        " the vendor at its base_url.",
+        description="Vendors whose prices a provider has, as genai-prices names them: {gateway: openai}. Default: the"
+        " vendor at its base_url.",
     )
     table: bool = Field(
-        True, description="Take prices that are not here from genai-prices, where the extra [cost] is installed."
+        True, description="Take prices that are not here from genai-prices, if the extra [cost] is installed."
     )
 
 

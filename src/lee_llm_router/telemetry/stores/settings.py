@@ -13,7 +13,7 @@ class SqliteSettings(PluginSettings):
     """Settings of a store in one SQLite file."""
 
     path: str | None = Field(
-        None, description="The file; a relative one is under the folder of traces. Default: traces.sqlite."
+        None, description="The file; a relative path starts at the folder of the traces. Default: traces.sqlite."
     )
 
 
@@ -27,6 +27,6 @@ class BufferedSettings(PluginSettings):
     """Settings of a store that writes to another one later, in a thread."""
 
     store: AnyStore = Field(description="The store that keeps the records: its name, or its type and settings.")
-    size: Integer = Field(10_000, ge=1, description="Records that may wait; further ones are dropped and counted.")
-    flush_records: Integer = Field(500, ge=1, description="Records that are written at once when so many wait.")
-    flush_seconds: Seconds = Field(1.0, description="The longest time that a record waits for others.")
+    size: Integer = Field(10_000, ge=1, description="Most records that may wait; further ones are dropped and counted.")
+    flush_records: Integer = Field(500, ge=1, description="Number of waiting records that are written at once.")
+    flush_seconds: Seconds = Field(1.0, description="Most seconds that a record waits for others.")

@@ -41,22 +41,23 @@ class AnthropicConfig(HTTPConfig):
     (`learns`)."""
 
     base_url: Annotated[BaseUrl, AfterValidator(_is_api_root)] = Field(
-        "https://api.anthropic.com/v1", description="Where the API is, its version included; /messages is added."
+        "https://api.anthropic.com/v1", description="Address of the API, including its version; /messages is appended."
     )
     api_key_env: EnvNames | None = Field(
         None,
         description="Environment variable that holds the key, read at each attempt, or a list of them. Default:"
-        " ANTHROPIC_API_KEY where base_url is unset, else none.",
+        " ANTHROPIC_API_KEY if base_url is unset, else none.",
     )
     extra_body: Annotated[dict[str, Any], AfterValidator(_sets_no_stream)] = Field(
         default_factory=dict, description="Fields merged into each request's body as they are."
     )
     key_header: Literal["bearer", "x-api-key"] = Field(
-        "bearer", description="How the key travels: as Authorization: Bearer, or as x-api-key for servers that want it."
+        "bearer",
+        description="How the key is sent: as Authorization: Bearer, or as x-api-key to servers that require it.",
     )
     version: HeaderText = Field(VERSION, description="Sent as anthropic-version.")
     betas: list[HeaderText] = Field(
-        default_factory=list, description="Features that are not for everyone yet, sent as anthropic-beta."
+        default_factory=list, description="Beta features to turn on, sent as anthropic-beta."
     )
     platform: Literal["messages", "vertex"] = Field(
         "messages",
@@ -67,24 +68,26 @@ class AnthropicConfig(HTTPConfig):
         20_000,
         ge=1,
         le=_LARGEST_BOUND,
-        description="The bound on tokens where the request has none: the API wants one. A model that takes fewer is"
-        " asked with its own bound, once it has named that.",
+        description="max_tokens of requests that set none, because the API requires it. A model with a lower maximum"
+        " gets that maximum, once it has named it.",
     )
     thinking: Literal["auto", "adaptive", "budget"] = Field(
         "auto",
-        description="How reasoning_effort is told: adaptive, as an effort that the model fills as it sees fit; budget,"
-        " as a number of tokens. auto: a budget for Claude before 4.6 and for other vendors' models.",
+        description="How reasoning_effort is sent: adaptive, as an effort, with which the model decides how much to"
+        " think; budget, as a number of tokens. auto: a budget for Claude before 4.6 and for other vendors' models.",
     )
     thinking_display: Literal["summarized", "omitted"] | None = Field(
-        None, description="Whether the thinking is shown, where the model thinks. Default: as the model has it."
+        None, description="Whether answers include a summary of the model's thinking, or omit it. Default: the model's."
     )
     structured_output: Literal["json_schema", "prompt"] = Field(
         "json_schema",
-        description="How JSON is asked for: by output_config.format, or in words alone. A server that refuses the first"
-        " is asked in words.",
+        description="How JSON is requested: by output_config.format, or only in the prompt. A server that refuses the"
+        " first gets the second.",
     )
-    cache_ttl: Literal["5m", "1h"] = Field("5m", description="How long what is marked with `cache: true` is kept.")
+    cache_ttl: Literal["5m", "1h"] = Field(
+        "5m", description="How long the vendor keeps what is marked with `cache: true`."
+    )
     cite_documents: bool = Field(
-        False, description="Have the model say which parts of files it used. Not beside structured output."
+        False, description="Have the model cite the parts of files that it used. Not possible with structured output."
     )
-    auto_cache: bool = Field(False, description="Keep all of each request in the vendor's cache, for the next turn.")
+    auto_cache: bool = Field(False, description="Keep each whole request in the vendor's cache, for the next turn.")

@@ -32,13 +32,13 @@ class GeminiConfig(HTTPConfig):
 
     base_url: Annotated[BaseUrl, AfterValidator(_is_api_root)] = Field(
         DEFAULT_BASE_URL,
-        description="Where the API is, its version included; on Vertex up to the publisher:"
+        description="Address of the API, including its version; on Vertex, up to the publisher:"
         " https://REGION-aiplatform.googleapis.com/v1/projects/PROJECT/locations/REGION/publishers/google.",
     )
     key_as: Literal["auto", "x-goog-api-key", "bearer"] = Field(
         "auto",
-        description="How the key travels: in the header x-goog-api-key, or as a bearer token. auto: an access token at"
-        " Vertex is a bearer token, and every other key an API key.",
+        description="How the key is sent: in the header x-goog-api-key, or as a bearer token. auto: an access token at"
+        " Vertex is sent as a bearer token, every other key as an API key.",
     )
 
     def traits_of(self, model: str) -> ModelTraits:

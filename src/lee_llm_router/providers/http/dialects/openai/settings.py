@@ -56,10 +56,10 @@ class ToolIdConfig(RedactingModel):
     """Ids of tool calls that a server accepts; others are replaced, in calls and results alike."""
 
     pattern: Annotated[str, AfterValidator(_is_pattern)] | None = Field(
-        None, description="What a whole id matches. Default: anything."
+        None, description="A pattern that the whole id must match. Default: any id."
     )
-    max_length: Integer = Field(40, ge=1, le=1000, description="The most characters of one.")
-    length: Integer | None = Field(None, ge=1, le=32, description="Its exact length, where the server has one.")
+    max_length: Integer = Field(40, ge=1, le=1000, description="Most characters of an id.")
+    length: Integer | None = Field(None, ge=1, le=32, description="Exact length of an id, if the server requires one.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +83,9 @@ class ServerFacts:
 class OpenAIChatConfig(HTTPConfig):
     """Settings of an `http` provider: OpenAI's chat completions, and servers that speak them."""
 
-    api: Literal["openai-chat"] = Field("openai-chat", description="What is spoken: OpenAI's chat completions.")
+    api: Literal["openai-chat"] = Field("openai-chat", description="API of the server: OpenAI's chat completions.")
     base_url: Annotated[BaseUrl, AfterValidator(_is_api_root)] = Field(
-        description="Where the API is, its version included: https://api.openai.com/v1."
+        description="Address of the API, including its version: https://api.openai.com/v1."
     )
     extra_body: Annotated[dict[str, Any], AfterValidator(_sets_no_stream)] = Field(
         default_factory=dict, description="Fields merged into each request's body as they are."
@@ -93,57 +93,59 @@ class OpenAIChatConfig(HTTPConfig):
     organization: HeaderText | None = Field(None, description="Sent as OpenAI-Organization.")
     project: HeaderText | None = Field(None, description="Sent as OpenAI-Project.")
     max_tokens_field: Literal["max_tokens", "max_completion_tokens"] | None = Field(
-        None, description="The field that bounds the answer. Default: the newer name at api.openai.com, else the older."
+        None,
+        description="Field that limits the answer's tokens. Default: the newer name at api.openai.com, else the"
+        " older one.",
     )
     stream_usage: bool = Field(
-        True, description="Ask streams for the tokens used (stream_options). Off for servers that refuse to be asked."
+        True, description="Ask for token counts in streams (stream_options). Turn it off for servers that refuse this."
     )
     stream_end: Literal["done", "finish_reason", "mark"] = Field(
         "done",
-        description="What ends an answer: done, the mark [DONE] after a finish reason; finish_reason, the end of the"
-        " connection after one, for servers that send no mark; or mark, [DONE] alone, for servers that send no reason.",
+        description="What ends a stream: done, [DONE] after a finish reason; finish_reason, the end of the connection"
+        " after one, for servers that do not send [DONE]; or mark, [DONE] alone, for servers that send no reason.",
     )
     structured_output: Literal["json_schema", "json_object", "prompt"] = Field(
         "json_schema",
-        description="How JSON is asked for: response_format json_schema, or json_object with the schema in words, or"
-        " prompt: in words alone. A server that refuses one is asked in the next.",
+        description="How JSON is requested: response_format json_schema; json_object, with the schema in the prompt;"
+        " or prompt: only in the prompt. A server that refuses one gets the next.",
     )
 
     unsupported: tuple[OptionName, ...] = Field(
-        (), description="Options that the server does not take: the target is skipped, or asked without them."
+        (), description="Options that the server does not support: the target is skipped, or asked without them."
     )
     rename: dict[OptionName, str] = Field(
-        default_factory=dict, description="Fields that options are sent in under other names: {seed: random_seed}."
+        default_factory=dict, description="Options to send under another field name: {seed: random_seed}."
     )
     reasoning_efforts: tuple[str, ...] = Field(
-        (), description="The words for reasoning_effort that the server knows; the nearest one, no higher, is sent."
+        (), description="Values of reasoning_effort that the server knows; the nearest one that is no higher is sent."
     )
     max_stop: Integer | None = Field(
-        None, ge=1, le=1000, description="The most stop sequences. Default: 4 at OpenAI, else any."
+        None, ge=1, le=1000, description="Most stop sequences. Default: 4 at OpenAI, else no limit."
     )
-    tool_id: ToolIdConfig = Field(default_factory=ToolIdConfig, description="Ids of tool calls: {length: 9}.")
+    tool_id: ToolIdConfig = Field(default_factory=ToolIdConfig, description="Form of tool call ids: {length: 9}.")
     cache_marks: Literal["none", "cache_control", "prompt_cache_breakpoint"] = Field(
         "none",
         description="How a message with `cache: true` is marked: cache_control, Anthropic's word (OpenRouter, LiteLLM);"
         " prompt_cache_breakpoint, OpenAI's; or none, for servers that cache by themselves.",
     )
     media_in_results: bool = Field(
-        False, description="Whether tool messages may hold pictures; else they follow in a message of the user."
+        False, description="Whether tool messages may contain images; if not, they follow in a user message."
     )
     media: tuple[Literal["image", "audio", "file"], ...] | None = Field(
-        None, description="The kinds of parts beside text that the server takes. Default: any."
+        None, description="Kinds of parts that the server accepts besides text. Default: any."
     )
-    message_names: bool = Field(True, description="Whether messages may say the name of who speaks.")
+    message_names: bool = Field(True, description="Whether messages may have a name.")
     missing_reasoning: str | None = Field(
         None,
-        description="What is sent as reasoning_content in a tool loop's answers that came from elsewhere, for servers"
-        " that refuse those without (Moonshot, DeepSeek): a blank, say.",
+        description="The reasoning_content to send with other vendors' answers in a tool loop, for servers that refuse"
+        " answers without it (Moonshot, DeepSeek); for example a blank.",
     )
     after_results: str | None = Field(
         None,
         min_length=1,
-        description="What the assistant says between results of tools and the user, for servers that refuse to hear the"
-        " user next (Mistral).",
+        description="Assistant message to put between tool results and a user message, for servers that refuse a user"
+        " message there (Mistral).",
     )
 
     _facts: ServerFacts = PrivateAttr(default_factory=lambda: ServerFacts(""))

@@ -58,27 +58,28 @@ class ResponsesConfig(HTTPConfig):
     usual_key_variable = "OPENAI_API_KEY"
 
     base_url: Annotated[BaseUrl, AfterValidator(_is_api_root)] = Field(
-        _OPENAI, description="Where the API is, its version included. Default: OpenAI, with the key in OPENAI_API_KEY."
+        _OPENAI,
+        description="Address of the API, including its version. Default: OpenAI's, with the key in OPENAI_API_KEY.",
     )
     extra_body: Annotated[dict[str, Any], AfterValidator(_stays_in_scope)] = Field(
         default_factory=dict,
-        description="Fields merged into each request's body: reasoning and text are filled in, include grows, all"
+        description="Fields merged into each request's body: reasoning and text are merged, include is extended, all"
         " others are set.",
     )
     organization: HeaderText | None = Field(None, description="Sent as OpenAI-Organization.")
     project: HeaderText | None = Field(None, description="Sent as OpenAI-Project.")
     reasoning_summary: Literal["auto", "concise", "detailed"] | None = Field(
-        None, description="Ask for a summary of the model's reasoning. Default: none is asked for."
+        None, description="Ask for a summary of the model's reasoning. Default: none."
     )
     encrypted_reasoning: bool = Field(
         True,
-        description="Ask for the model's reasoning in encrypted form, which goes back to it in the next request. A"
-        " server that refuses is asked without.",
+        description="Ask for the model's reasoning in encrypted form, to send it back in the next request. A server"
+        " that refuses this is asked without it.",
     )
     reasoning_efforts: list[str] = Field(
         default_factory=list,
-        description="The words for reasoning_effort that the model knows; the nearest one, no higher, is sent. Default:"
-        " those that OpenAI's models are known to have.",
+        description="Values of reasoning_effort that the model knows; the nearest one that is no higher is sent."
+        " Default: those that OpenAI's models are known to have.",
     )
     cache_marks: Literal["none", "prompt_cache_breakpoint"] | None = Field(
         None,
@@ -87,8 +88,8 @@ class ResponsesConfig(HTTPConfig):
     )
     structured_output: Literal["json_schema", "json_object", "prompt"] = Field(
         "json_schema",
-        description="How JSON is asked for: text.format json_schema, or json_object with the schema in words, or"
-        " prompt: in words alone. A server that refuses one is asked in the next.",
+        description="How JSON is requested: text.format json_schema; json_object, with the schema in the prompt; or"
+        " prompt: only in the prompt. A server that refuses one gets the next.",
     )
 
     def field_of(self, option: str) -> str:
