@@ -35,21 +35,21 @@ EVENTS = (
         "llm.wait",
         logging.DEBUG,
         ("wait_ms", "reason"),
-        "The call waits before an attempt, for the target that the event names; `wait_ms` is null where nothing says "
-        "how long.",
+        "The call waits before an attempt, for the target that the event names; `wait_ms` is null if the length "
+        "is unknown.",
     ),
     EventKind("llm.complete.start", logging.DEBUG, (), "An attempt begins."),
     EventKind(
         "llm.hedge",
         logging.INFO,
         ("beside", "after_ms"),
-        "The attempt was begun since the one at `beside` had not begun to answer; both are under way.",
+        "The attempt was started because the one at `beside` had not begun to answer; both are running.",
     ),
     EventKind(
         "llm.hedge.end",
         logging.INFO,
         ("elapsed_ms", "reason"),
-        "An attempt was ended by the router, since another one that was under way has decided the call.",
+        "The router ended an attempt because another running attempt has decided the call.",
     ),
     EventKind("llm.stream.first_token", logging.DEBUG, ("elapsed_ms",), "A stream has given its first output."),
     EventKind(
@@ -59,20 +59,20 @@ EVENTS = (
         "llm.complete.error",
         logging.WARNING,
         ("failure_type", "elapsed_ms", "error", "verdict"),
-        "An attempt has failed or was cancelled, or the call has ended outside an attempt; then it names no provider.",
+        "An attempt has failed or was cancelled. Without a provider: the call has ended outside an attempt.",
     ),
     EventKind(
         "llm.cache.hit",
         logging.DEBUG,
         ("elapsed_ms",),
-        "The answer is one that was kept from an equal request of the target that the event names.",
+        "The answer comes from the cache, from an equal request to the target that the event names.",
     ),
     EventKind("llm.retry", logging.INFO, ("wait_ms",), "The same target is tried again after a wait."),
     EventKind(
         "policy.fallback",
         logging.INFO,
         ("after", "failure_type", "wait_ms"),
-        "The next target is tried, which the event names; the one that failed is `after`.",
+        "The next target is tried; the event names it, and `after` is the one that failed.",
     ),
     EventKind("breaker.open", logging.WARNING, (), "The target's circuit breaker has opened."),
     EventKind("breaker.close", logging.INFO, (), "The target's circuit breaker has closed."),
@@ -80,9 +80,11 @@ EVENTS = (
         "state.lost",
         logging.WARNING,
         ("state", "reason"),
-        "The shared state does not answer: every router decides for itself. It belongs to no call.",
+        "The shared state does not answer: every router decides for itself. The event belongs to no call.",
     ),
-    EventKind("state.joined", logging.INFO, ("state",), "The shared state answers again. It belongs to no call."),
+    EventKind(
+        "state.joined", logging.INFO, ("state",), "The shared state answers again. The event belongs to no call."
+    ),
     EventKind(
         "call.end",
         logging.DEBUG,
