@@ -22,13 +22,8 @@ def read_regular_file(path: Path, limit: int, *, follow: bool = True) -> bytes:
     Raises:
         OSError: it cannot be read, is not a regular file (EINVAL), or is larger (EFBIG).
     """
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW))
+    descriptor = open_regular_file(path, follow=follow)
     try:
-        mode = os.fstat(descriptor).st_mode
-        if stat.S_ISDIR(mode):
-            raise IsADirectoryError(errno.EISDIR, "it is a folder", str(path))
-        if not stat.S_ISREG(mode):
-            raise OSError(errno.EINVAL, "it is no regular file", str(path))
         data = bytearray()
         while len(data) <= limit and (piece := os.read(descriptor, limit + 1 - len(data))):
             data += piece
@@ -37,3 +32,26 @@ def read_regular_file(path: Path, limit: int, *, follow: bool = True) -> bytes:
     if len(data) > limit:
         raise OSError(errno.EFBIG, f"it is larger than {limit:,} bytes", str(path))
     return bytes(data)
+
+
+def open_regular_file(path: Path, *, follow: bool = True) -> int:
+    """Return a descriptor from which the regular file at `path` is read.
+
+    Args:
+        path: The file.
+        follow: Whether a link is followed.
+
+    Raises:
+        OSError: it cannot be read, or is no regular file (EINVAL).
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW))
+    try:
+        mode = os.fstat(descriptor).st_mode
+        if stat.S_ISDIR(mode):
+            raise IsADirectoryError(errno.EISDIR, "it is a folder", str(path))
+        if not stat.S_ISREG(mode):
+            raise OSError(errno.EINVAL, "it is no regular file", str(path))
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,12 +20,14 @@ from lee_llm_router import (
     LLMRequest,
     LLMResponse,
     LLMUsage,
+    ProviderError,
     RateLimitError,
     UnrecordedRequestError,
 )
 from lee_llm_router.errors import FailureType, error_for
 from lee_llm_router.providers.cassette.cassette_text import exchanges_in, written
 from lee_llm_router.providers.cassette.provider import CassetteProvider
+from lee_llm_router.providers.cassette.settings import CassetteMode
 from lee_llm_router.providers.cassette.tape import Tape
 from lee_llm_router.providers.embeddings import EmbeddingRequest, EmbeddingResponse
 from lee_llm_router.providers.streams import ChunkStream
@@ -205,3 +208,20 @@ def test_a_cassette_that_cannot_be_used_is_a_finding(cassette: dict[str, str], s
     config = {"providers": {"p": {"type": "mock"}}, "roles": {"r": {"provider": "p"}}, "trace": {"enabled": False}}
     with pytest.raises(ConfigError, match=said):
         LeeLLMRouter({"llm": config}, cassette=cassette)
+
+
+@pytest.mark.parametrize("mode", ["once", "new", "record", "replay"])
+def test_a_cassette_that_is_no_file_is_an_error_and_waited_for_by_nobody(file: Path, mode: CassetteMode) -> None:
+    """Opening a FIFO would wait for another program for ever."""
+    os.mkfifo(file)
+    with pytest.raises(ConfigError, match="it is no regular file"):
+        Tape(file, mode)
+
+
+def test_what_takes_the_place_of_a_cassette_is_not_waited_for_either(file: Path) -> None:
+    recorder = _recorder(file, LLMResponse(text="one"), LLMResponse(text="two"))
+    recorder.complete(ASKED, 1.0)
+    file.unlink()
+    os.mkfifo(file)
+    with pytest.raises(ProviderError, match="cannot be written"):
+        recorder.complete(ASKED, 1.0)

@@ -20,6 +20,7 @@ from typing import Any
 
 from lee_llm_router._util.fork_lock import ForkLock
 from lee_llm_router._util.log import logger
+from lee_llm_router._util.regular_files import open_regular_file
 from lee_llm_router.errors import ConfigError, ProviderError, UnrecordedRequestError
 from lee_llm_router.providers.cassette.cassette_text import HEAD, exchanges_in, written
 from lee_llm_router.providers.cassette.differences import differences, nearest
@@ -133,7 +134,7 @@ class Tape:
             raise ConfigError(f"the cassette {self.path} cannot be written: {error.strerror}", sent=False) from None
 
     def _append(self, document: bytes) -> None:
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK  # a FIFO has taken its place
         descriptor = os.open(self.path, flags, 0o666)
         start = os.lseek(descriptor, 0, os.SEEK_END)
         try:
@@ -150,7 +151,8 @@ class Tape:
 
     def _read(self) -> list[dict[str, Any]]:
         try:
-            exchanges, is_cut = exchanges_in(self.path.read_bytes())
+            with os.fdopen(open_regular_file(self.path), "rb") as file:
+                exchanges, is_cut = exchanges_in(file.read())
         except OSError as error:
             raise ConfigError(f"the cassette {self.path} cannot be read: {error.strerror}", sent=False) from None
         except ValueError as error:
