@@ -26,7 +26,7 @@ from lee_llm_router.batch.figures import BatchReport
 from lee_llm_router.batch.rows import BatchRow, RowForm
 from lee_llm_router.batch.settings import BatchSettings
 
-HANG = 90.0
+HANG = 300.0
 """Seconds after which something counts as hanging; nothing comes near."""
 
 

@@ -17,6 +17,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic
 
+from lee_llm_router.providers.llama_cpp.machine import usable_cores
+
 READY_TIMEOUT = 180.0
 MAX_TOKENS = 48
 """Tokens of one answer: enough to see that it is one, few enough for a slow machine."""
@@ -84,6 +86,9 @@ def main(model: str, kind: str = "chat") -> None:
     params.n_parallel = SLOTS
     params.n_ctx = CONTEXT * SLOTS
     params.n_predict = MAX_TOKENS
+    # Threads that wait for one another spin: on a busy machine one for each core takes eight times as much of it.
+    for cores in (params.cpuparams, params.cpuparams_batch):
+        cores.n_threads = max(1, usable_cores() // 2)
     if kind == "embeddings":
         params.embedding = True
         params.pooling_type = xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_MEAN

@@ -29,8 +29,8 @@ def router(model_server: str) -> Iterator[LeeLLMRouter]:
         "provider": "llama",
         "max_tokens": 40,
         "temperature": 0,
-        "deadline": 200,
-        "timeout": 60,
+        "deadline": 400,
+        "timeout": 150,
         "retry": {"attempts": 2},
     }
     providers = {"llama": {"type": "anthropic", "base_url": model_server, "model": "smollm2"}}

@@ -215,9 +215,15 @@ def test_every_row_of_the_failure_table(claude_path: str, row: str, temp_root: P
 
 
 def test_an_answer_cut_by_its_bound_is_one_request(claude_path: str) -> None:
-    with rs.serve(ms.answer("half", stop_reason="max_tokens")) as server:
+    """Claude would ask for the rest. On a busy machine it may have begun to when it is ended: nobody waits for that."""
+
+    def behave(exchange: rs.Exchange) -> None:
+        (ms.answer("half", stop_reason="max_tokens") if len(server.posts) == 1 else rs.silent)(exchange)
+
+    with rs.serve(behave) as server:
         response = provider(claude_path, server.base_url).complete(ask(max_tokens=50), HANG)
-    assert (response.text, response.finish_reason, len(server.posts)) == ("half", "length", 1)
+        assert len(server.posts) <= 2
+    assert (response.text, response.finish_reason) == ("half", "length")
 
 
 def test_a_refused_connection_is_a_provider_error(claude_path: str) -> None:

@@ -31,6 +31,7 @@ def _config(address: str, schema_form: str) -> dict[str, object]:
                     "provider": "small",
                     "model": "smollm2",
                     "temperature": 0,
+                    "timeout": 120,
                     "deadline": 240,
                     "contract": {"repair": 2},
                     "fallback_providers": [{"provider": "large", "model": "l"}],
