@@ -106,7 +106,7 @@ test-real: $(REAL)/.installed
 	  apt-get update -qq && apt-get install -y -qq --no-install-recommends postgresql; }
 	LEE_REAL_CODEX="$(abspath $(CODEX))" LEE_REAL_CLAUDE="$(abspath $(CLAUDE))" LEE_REAL_GEMINI="$(abspath $(GEMINI))" \
 	  LEE_REAL_MODEL="$(abspath $(MODEL))" LEE_REAL_POSTGRES=1 \
-	  $(REAL_VENV)/bin/python -m pytest tests/real -m real
+	  $(REAL_VENV)/bin/python -m pytest tests/real -m real -n $(WORKERS) --dist worksteal
 
 # Not in `.ci/run`: the receiver takes 850 MB.
 test-otlp: $(REAL)/.installed $(REAL)/phoenix/.installed
