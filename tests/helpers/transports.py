@@ -7,11 +7,12 @@ A test file whose promises every transport keeps makes its transports with `tran
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from lee_llm_router.providers.http.transport.api import Transport
+from lee_llm_router.providers.http.transport.api import Transport, WireRequest, WireResponse
 from lee_llm_router.providers.http.transport.choice import LazyTransport, TransportName
 
 TRANSPORTS: tuple[TransportName, ...] = ("httpx", "httptools")
@@ -39,3 +40,23 @@ def transport_to(url: str, *, max_response_bytes: int = 10_000_000, ca_file: str
 def settings_under_test() -> dict[str, Any]:
     """For an `http` provider."""
     return {"transport": _under_test}
+
+
+Calls = Callable[[Transport, str, int], list[WireResponse]]
+"""Sends so many requests by a transport, one after the other."""
+
+
+def wire_to(url: str) -> WireRequest:
+    """A request with a field of its own."""
+    return WireRequest(f"{url}/chat", ((b"X-A", b"b"),), b"{}")
+
+
+def sync_calls(transport: Transport, url: str, times: int) -> list[WireResponse]:
+    return [transport.send(wire_to(url), 5) for _ in range(times)]
+
+
+def async_calls(transport: Transport, url: str, times: int) -> list[WireResponse]:
+    async def main() -> list[WireResponse]:
+        return [await transport.send_async(wire_to(url), 5) for _ in range(times)]
+
+    return asyncio.run(main())

@@ -7,17 +7,16 @@ import gc
 import socket
 import ssl
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from time import sleep
 
 import pytest
 
 from helpers.servers import Conversation, Script, Server, answering, completion, json_answer, make_certificate, once
-from helpers.transports import TRANSPORTS, transport_to, under_test
+from helpers.transports import TRANSPORTS, Calls, async_calls, sync_calls, transport_to, under_test, wire_to
 from lee_llm_router.errors import FailureType, InvalidRequestError, LLMRouterError
 from lee_llm_router.providers.http.transport.address import address_of
-from lee_llm_router.providers.http.transport.api import Transport, WireRequest, WireResponse
+from lee_llm_router.providers.http.transport.api import WireRequest
 from lee_llm_router.providers.http.transport.head_cache import HeadCache
 
 pytestmark = pytest.mark.usefixtures("each_transport")
@@ -25,25 +24,9 @@ pytestmark = pytest.mark.usefixtures("each_transport")
 OK = json_answer(completion())
 CORK = getattr(socket, "TCP_CORK", getattr(socket, "TCP_NOPUSH", 4))
 """Linux's name and that of BSD."""
-Calls = Callable[[Transport, str, int], list[WireResponse]]
 
 
-def _wire(url: str) -> WireRequest:
-    return WireRequest(f"{url}/chat", ((b"X-A", b"b"),), b"{}")
-
-
-def _sync(transport: Transport, url: str, times: int) -> list[WireResponse]:
-    return [transport.send(_wire(url), 5) for _ in range(times)]
-
-
-def _async(transport: Transport, url: str, times: int) -> list[WireResponse]:
-    async def main() -> list[WireResponse]:
-        return [await transport.send_async(_wire(url), 5) for _ in range(times)]
-
-    return asyncio.run(main())
-
-
-@pytest.fixture(params=[_sync, _async])
+@pytest.fixture(params=[sync_calls, async_calls])
 def calls(request: pytest.FixtureRequest) -> Calls:
     sender: Calls = request.param
     return sender
@@ -125,7 +108,7 @@ def test_an_answer_may_be_streamed(form: str) -> None:
     with Server(answering(answer)) as server:
         transport = transport_to(server.url)
         for _ in range(2):
-            stream = transport.open(_wire(server.url), 5)
+            stream = transport.open(wire_to(server.url), 5)
             assert b"".join(iter(stream.read, b"")) == body
             stream.finish()
         assert server.connections == 1

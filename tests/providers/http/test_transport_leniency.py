@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import gzip
 import json
 from collections.abc import Callable, Iterator
@@ -14,38 +13,22 @@ import httpx
 import pytest
 
 from helpers.servers import Conversation, Server, answering, completion, http, json_answer, once
-from helpers.transports import transport_to, under_test
+from helpers.transports import Calls, async_calls, sync_calls, transport_to, under_test, wire_to
 from lee_llm_router.errors import FailureType, LLMRouterError, ProviderError
-from lee_llm_router.providers.http.transport.api import Transport, WireRequest, WireResponse
+from lee_llm_router.providers.http.transport.api import Transport, WireResponse
 
 pytestmark = pytest.mark.usefixtures("each_transport")
 
 OK = json_answer(completion())
 BODY = json.dumps(completion()).encode()
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
-Calls = Callable[[Transport, str, int], list[WireResponse]]
-
-
-def _wire(url: str) -> WireRequest:
-    return WireRequest(f"{url}/chat", (), b"{}")
-
-
-def _sync(transport: Transport, url: str, times: int) -> list[WireResponse]:
-    return [transport.send(_wire(url), 5) for _ in range(times)]
-
-
-def _async(transport: Transport, url: str, times: int) -> list[WireResponse]:
-    async def main() -> list[WireResponse]:
-        return [await transport.send_async(_wire(url), 5) for _ in range(times)]
-
-    return asyncio.run(main())
 
 
 def _opened(transport: Transport, url: str, times: int) -> list[WireResponse]:
-    return [transport.open(_wire(url), 5).whole() for _ in range(times)]
+    return [transport.open(wire_to(url), 5).whole() for _ in range(times)]
 
 
-@pytest.fixture(params=[_sync, _async, _opened])
+@pytest.fixture(params=[sync_calls, async_calls, _opened])
 def calls(request: pytest.FixtureRequest) -> Calls:
     sender: Calls = request.param
     return sender
@@ -212,7 +195,7 @@ def test_a_connection_with_bytes_to_spare_is_closed(form: str, rest: bytes, cut:
                 conversation.send(answer)
 
     with Server(script) as server, closing(transport_to(server.url)) as transport:
-        answers = _sync(transport, server.url, 2)
+        answers = sync_calls(transport, server.url, 2)
         assert answers[0].body == answers[1].body
         assert server.connections == 2
 
@@ -228,7 +211,7 @@ def test_one_without_is_kept(form: str, cut: int) -> None:
                 conversation.send(FORMS[form][-cut:])
 
     with Server(script) as server, closing(transport_to(server.url)) as transport:
-        _sync(transport, server.url, 3)
+        sync_calls(transport, server.url, 3)
         assert server.connections == 1
 
 
@@ -273,7 +256,7 @@ WRAPPERS = {"reads": _reads, "copies": _copies, "tees": _tees}
 @pytest.mark.parametrize(
     "answer", [OK, http(200, gzip.compress(BODY), {"Content-Encoding": "gzip"}), CHUNKED + _chunk(BODY) + b"0\r\n\r\n"]
 )
-@pytest.mark.parametrize("call", [_sync, _opened])
+@pytest.mark.parametrize("call", [sync_calls, _opened])
 def test_a_body_that_a_wrapper_of_httpx_has_read_is_taken_from_there(
     wrapper: str, answer: bytes, call: Calls, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -297,11 +280,11 @@ def test_so_is_one_that_was_read_under_asyncio(copies: bool, monkeypatch: pytest
 
     monkeypatch.setattr(httpx.AsyncHTTPTransport, "handle_async_request", wrapped)
     with Server(answering(OK)) as server, closing(transport_to(server.url)) as transport:
-        assert [one.body for one in _async(transport, server.url, 2)] == [BODY] * 2
+        assert [one.body for one in async_calls(transport, server.url, 2)] == [BODY] * 2
 
 
 def test_one_that_was_thrown_away_is_a_typed_error(monkeypatch: pytest.MonkeyPatch) -> None:
     real = httpx.HTTPTransport.handle_request
     monkeypatch.setattr(httpx.HTTPTransport, "handle_request", lambda self, request: _closes(real(self, request)))
     with under_test("httpx"), pytest.raises(ProviderError, match="somebody else"):
-        _asked(_sync, OK)
+        _asked(sync_calls, OK)
