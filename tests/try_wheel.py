@@ -74,6 +74,8 @@ def try_in_environment(wheel: Path, versions: list[str]) -> None:
         answer = run(command, "complete", "Say hello")
         assert answer.strip(), "the template's default role gave no answer"
         assert "ok" in run(command, "trace", "--last", "1")
+        shown = run(command, "trace", "show", "@1")
+        assert run(command, "trace", "--dir", ".lee-llm-router/traces", "show", "@1") == shown
         assert run(command, "trace", "report").strip() == "report.html"
         assert "<script" in (home / "report.html").read_text()
         run(

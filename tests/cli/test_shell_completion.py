@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextvars import copy_context
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,7 +12,12 @@ import pytest
 from helpers.records import make
 from lee_llm_router import LocalFileTraceStore
 from lee_llm_router.cli.arguments import roles_beginning_with
-from lee_llm_router.cli.trace.reading import ids_beginning_with
+from lee_llm_router.cli.trace.reading import (
+    ids_beginning_with,
+    store_path,
+    take_options_before_command,
+    trace_store,
+)
 
 
 def typed(before: dict[str, Any] | None = None, **params: Any) -> Any:
@@ -52,6 +58,8 @@ def test_ids_are_completed_the_newest_first_with_a_word_about_each(traced: Path)
     found = [("aa2", "r\\x1b: ok"), ("aa1", "r\\x1b: ok")]
     assert ids_beginning_with(typed(folder=traced), "aa") == found
     assert ids_beginning_with(typed({"folder": traced}, folder=None), "aa") == found
+    # As typer before 0.29 has what was typed.
+    assert ids_beginning_with(typed(folder=str(traced)), "aa") == found
 
 
 def test_a_configuration_with_mistakes_completes_ids_of_its_usual_folder(
@@ -65,3 +73,16 @@ def test_a_configuration_with_mistakes_completes_ids_of_its_usual_folder(
 
 def test_what_cannot_be_read_completes_no_id_and_raises_nothing(here: Path) -> None:
     assert ids_beginning_with(typed(config=here / "missing.yaml"), "") == []
+
+
+@pytest.mark.parametrize("kind", [str, Path])
+def test_a_folder_before_the_command_holds_for_it(kind: type[str] | type[Path], traced: Path) -> None:
+    """Typer before 0.29 has it as text."""
+    listing = typed(folder=kind(traced), config=None)
+    listing.invoked_subcommand = "show"
+
+    def store_of_command() -> object:
+        take_options_before_command(listing)
+        return store_path(trace_store(None))
+
+    assert copy_context().run(store_of_command) == traced

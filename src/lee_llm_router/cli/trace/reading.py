@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from contextvars import ContextVar
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -125,7 +126,13 @@ def take_options_before_command(ctx: typer.Context) -> None:
         option = "--" + given[0].removeprefix("as_").replace("_", "-")
         raise typer.BadParameter(f"it goes without a command, or after it: trace {ctx.invoked_subcommand} {option} ...",
                                  param_hint=option)  # fmt: skip
-    _before_command.set((ctx.params["folder"], ctx.params["config"]))
+    _before_command.set(_places_in(ctx.params))
+
+
+def _places_in(given: Mapping[str, Any]) -> tuple[Path | None, Path | None]:
+    """Return the folder and the configuration in the parameters `given`: older versions of typer have them as texts."""
+    folder, config = (None if given.get(name) is None else Path(given[name]) for name in _FOR_ALL)
+    return folder, config
 
 
 def find_call(store: TraceScanner, wanted: str) -> TracedCall:
@@ -154,7 +161,7 @@ def ids_beginning_with(ctx: typer.Context, incomplete: str) -> list[tuple[str, s
 
     given = {**(ctx.parent.params if ctx.parent else {}), **{k: v for k, v in ctx.params.items() if v is not None}}
     try:
-        calls = calls_from(trace_store(given.get("folder"), given.get("config"), quiet=True).last(_COMPLETED))
+        calls = calls_from(trace_store(*_places_in(given), quiet=True).last(_COMPLETED))
     except Exception:  # noqa: BLE001 - a shell asks while somebody types: it gets ids or nothing
         return []
     return [
