@@ -171,3 +171,13 @@ def test_without_standard_error_the_exit_code_still_tells(where: str, here: Path
         assert (done.returncode, done.stdout) == expected
     (traces,) = (here / ".lee-llm-router/traces").glob("*.jsonl")
     assert [json.loads(line)["role"] for line in traces.read_text().splitlines()] == ["echo", "dead"]
+
+
+@pytest.mark.parametrize("command_line", [("trace", "show", "@1"), ("trace",), ("doctor", "-v"), ("providers",)])
+def test_a_terminal_of_a_million_columns_is_drawn_on_in_part(
+    command_line: tuple[str, ...], here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """COLUMNS may hold any number, and each column of a drawing costs time and memory."""
+    at_terminal("complete", "hi")
+    monkeypatch.setenv("COLUMNS", "1000000")
+    assert max(map(len, at_terminal(*command_line).splitlines())) <= 1000

@@ -21,7 +21,9 @@ _OBEYED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202
 
 
 PROGRAM = "lee-llm-router"
-"""The name of the command in messages."""
+"""The name of the command, as messages have it."""
+_MOST_COLUMNS = 1000
+"""Columns of the widest lines."""
 
 
 class OutputError(Exception):
@@ -150,8 +152,11 @@ def write_status(text: str) -> None:
 
 
 def terminal_columns() -> int:
-    """Return the width of the terminal in columns; 80 if there is none."""
-    return shutil.get_terminal_size((80, 24)).columns
+    """Return how many columns a line of the terminal has; 80 where there is none.
+
+    COLUMNS may say anything; a screen is drawn column by column, so that a billion of them would take for ever.
+    """
+    return min(shutil.get_terminal_size((80, 24)).columns, _MOST_COLUMNS)
 
 
 def wants_color() -> bool:

@@ -89,7 +89,14 @@ def _without_certificate(folder: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("make", [_missing, _without_certificate, lambda folder: folder])
+def _fifo(folder: Path) -> Path:
+    """What OpenSSL would wait for, until another program writes into it."""
+    path = folder / "fifo.pem"
+    os.mkfifo(path)
+    return path
+
+
+@pytest.mark.parametrize("make", [_missing, _without_certificate, _fifo, lambda folder: folder])
 def test_a_bad_ssl_cert_file_is_named_by_calls_and_by_the_doctor(
     make: Callable[[Path], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -114,6 +121,7 @@ def test_a_bad_ca_file_is_named_as_such_beside_a_good_ssl_cert_file(
     monkeypatch.setenv("SSL_CERT_FILE", certifi.where())
     path = _without_certificate(tmp_path)
     assert _error(ca_file=str(path)).message == "ca_file cannot be used: it holds no certificate that can be read"
+    assert _error(ca_file=str(_fifo(tmp_path))).message == "ca_file cannot be used: it is no regular file"
 
 
 def test_a_folder_of_authorities_that_is_none_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

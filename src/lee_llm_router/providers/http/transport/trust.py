@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import ssl
 from functools import lru_cache
+from pathlib import Path
 from typing import Literal, TypeAlias
 
 import certifi
 
+from lee_llm_router._util.regular_files import open_regular_file
 from lee_llm_router._util.shortage import lacking
 from lee_llm_router.errors import ProviderError
 
@@ -51,17 +53,25 @@ def _context(
         capath = None if usual_file else usual_folder or None
         file = usual_file or (None if capath else certifi.where())
         try:
+            if usual_file:
+                _check_kind(usual_file)
             context = ssl.create_default_context(cafile=file, capath=capath)
         except OSError as error:  # ssl.SSLError is an OSError
             what = f"SSL_CERT_FILE ({usual_file})" if usual_file else "the list of authorities"
             raise _unusable(what, error) from error
     if ca_file is not None:
         try:
+            _check_kind(ca_file)
             context.load_verify_locations(ca_file)
         except OSError as error:
             raise _unusable("ca_file", error) from error
     context.set_alpn_protocols(["http/1.1"])
     return context
+
+
+def _check_kind(file: str) -> None:
+    """Raise an OSError if `file` is no regular file: OpenSSL would wait for a FIFO's writer for ever."""
+    os.close(open_regular_file(Path(file)))
 
 
 def _unusable(what: str, error: OSError) -> ProviderError:
