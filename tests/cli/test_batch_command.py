@@ -55,7 +55,7 @@ def test_a_target_that_nobody_can_ask_stops_it_and_says_how_to_go_on(run: Run, h
     code, _, err = run("batch", "in.jsonl", "-o", "out.jsonl", "--role", "dead", "--template", "{text}")
     assert code == 1
     assert "the batch has stopped after 0 rows" in err and "AUTH" in err
-    assert "the same command goes on where this one ended" in err
+    assert "the same command continues where this one ended" in err
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,7 @@ def test_a_signal_waits_for_the_rows_in_flight_and_the_same_command_goes_on(
             released.append(True)
             _, err = child.communicate(timeout=30)
         assert child.returncode == (130 if number == signal.SIGINT else -number)
-        assert b"the same command goes on where this one ended" in err
+        assert b"the same command continues where this one ended" in err
         assert len(texts(tmp_path / "out.jsonl")) == 12
         if number == signal.SIGINT:
             with started(tmp_path, server) as child:

@@ -56,8 +56,8 @@ def test_a_signal_ends_it_in_good_order(
     assert signal.getsignal(number) is before
     assert list(texts(here / "out.jsonl").values()) == asked.prompts == ["one"]
     err = capsys.readouterr().err
-    assert "the same command goes on where this one ended" in err
-    assert ("waiting for 1 rows in flight; Ctrl-C again gives them up" in err) is (number == signal.SIGINT)
+    assert "the same command continues where this one ended" in err
+    assert ("waiting for 1 rows in flight; Ctrl-C again abandons them" in err) is (number == signal.SIGINT)
     asked.answer = str.upper
     assert run_batch(asked.router(), rows, settings(here), as_json=False)
     assert asked.prompts == ["one", "two", "three"]
@@ -114,7 +114,9 @@ def test_a_batch_that_stops_by_itself_says_why_and_keeps_its_figures(
     assert not run_batch(Asked(answer).router(), rows, settings(here, max_failures=0), as_json=True)
     out, err = capsys.readouterr()
     assert (json.loads(out)["answered"], json.loads(out)["failed"]) == (1, 1)
-    assert "the batch has stopped: 1 rows have failed" in err and "the same command goes on where this one ended" in err
+    assert (
+        "the batch has stopped: 1 rows have failed" in err and "the same command continues where this one ended" in err
+    )
 
 
 def test_where_no_terminal_shows_it_a_slow_batch_says_a_line_now_and_then(

@@ -103,7 +103,7 @@ def test_pictures_by_file_and_by_address(run: Run, here: Path, asked: Asked) -> 
     [
         (("-f", "nope.txt"), "nope.txt: cannot be read"),
         (("-f", "."), "cannot be read"),
-        (("-f", "odd"), "odd: neither UTF-8 text nor a kind of file"),
+        (("-f", "odd"), "odd: neither UTF-8 text nor a known kind of file"),
         (("-f", "old.txt"), "old.txt: neither UTF-8 text"),
         (("-i", "nope.png"), "nope.png cannot be read"),
         (("-i", "odd"), "type of odd is not known"),
@@ -138,7 +138,7 @@ def test_any_option_of_a_call_can_be_given(run: Run, asked: Asked) -> None:
     [
         (("-o", "seed"), 2, "not of the form NAME=VALUE"),
         (("-o", "=3"), 2, "not of the form NAME=VALUE"),
-        (("-o", "role=x"), 2, "role is no option of a call"),
+        (("-o", "role=x"), 2, "role is not an option of a call"),
         (("-o", "seed=1", "-o", "seed=2"), 2, "seed is given twice"),
         (("-t", "1", "-o", "temperature=2"), 2, "temperature is given twice"),
         (("--schema", "a", "-o", "schema={}"), 2, "schema is given twice"),
@@ -186,12 +186,12 @@ def test_an_answer_that_does_not_fit_is_repaired_before_anything_is_printed(
 @pytest.mark.parametrize(
     ("schema", "told"),
     [
-        ("name text and more", "no field"),
+        ("name text and more", "not a field"),
         ("name, name", "twice"),
         (", ,", "names no fields"),
         ("{oops", "not JSON"),
         ("nope.json", "cannot be read"),
-        ("list.json", "no JSON Schema"),
+        ("list.json", "not a JSON Schema"),
     ],
 )
 def test_what_is_no_schema_is_wrong_usage(run: Run, here: Path, asked: Asked, schema: str, told: str) -> None:
@@ -285,7 +285,7 @@ def test_tools_are_run_ten_times_at_most(run: Run, here: Path, monkeypatch: pyte
         ("t.py", "def f(:", "t.py:1: SyntaxError"),
         ("t.py", "x = 1\nraise SystemExit(3)", "t.py:2: SystemExit"),
         ("t.py", "import nowhere_to_be_found", "t.py:1: ModuleNotFoundError"),
-        ("t.py", "x = 1", "no functions of its own"),
+        ("t.py", "x = 1", "defines no function"),
         ("t.py", "def f(*args): ...", "takes *args"),
         ("t.py:wether", TOOLS, "did you mean 'weather'?"),
         ("t.json", "{", "not JSON"),

@@ -90,12 +90,12 @@ def test_nothing_is_repaired_without_leave(run: Run, here: Path) -> None:
     code, out, err = run("doctor", "--fix")
     assert code == 1
     assert "+  roles: {r: {provider: p, temperature: 1" in out
-    assert "--yes agrees" in err
+    assert "use --yes" in err
     assert file.read_text() == WRONG
     code, out, err = run("doctor", "--fix", "--yes")
     assert code == 0
     assert file.read_text() == WRONG.replace("temperatur:", "temperature:")
-    assert "nothing that could be repaired" in run("doctor", "--fix")[2]
+    assert "nothing that can be repaired" in run("doctor", "--fix")[2]
 
 
 @pytest.mark.parametrize(("answer", "is_changed"), [("y\n", True), ("n\n", False), ("\n", False)])

@@ -40,8 +40,8 @@ def test_a_wait_says_for_whom_how_long_and_why(
 
 def test_a_role_that_is_none_and_a_hook_are_told(capsys: pytest.CaptureFixture[str]) -> None:
     lines = shown(capsys, target(state="asked"), asked_role="rr", is_compressed=True, policy_reason="cheapest")
-    assert "asked for rr, which is no role: the default role answers" in lines
-    assert "messages go through a hook first, which was not called for this" in lines
+    assert "asked for rr, which is not a role: the default role answers" in lines
+    assert "messages first go through a hook, which was not called here" in lines
     assert "policy simple: cheapest" in lines
 
 
@@ -56,7 +56,7 @@ def test_a_price_says_what_is_known_and_who_says_so(
     price: TokenPrice, told: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     lines = shown(capsys, target(price=price, chosen_because="it is cheap"))
-    assert f"price {told} for a million tokens (the file)" in lines
+    assert f"price {told} per million tokens (the file)" in lines
     assert "chosen because it is cheap" in lines
 
 
@@ -66,7 +66,7 @@ def test_a_price_says_what_is_known_and_who_says_so(
         (TargetHealth(successes=3), "breaker closed, 3 answers, 0 failures"),
         (
             TargetHealth(state="open", failures=4, last_failure="TIMEOUT", in_flight=1, waiting=2),
-            "breaker open, 0 answers, 4 failures, the last TIMEOUT, 1 under way, 2 waiting",
+            "breaker open, 0 answers, 4 failures, the last TIMEOUT, 1 in progress, 2 waiting",
         ),
     ],
 )

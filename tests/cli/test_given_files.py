@@ -20,7 +20,7 @@ from lee_llm_router.response.content import MAX_MEDIA_BYTES
         (("complete", "hi", "--tool", "{file}"), b"#" * 1_000_001, "given.py is larger than 1,000,000 bytes"),
         (("complete", "hi", "--schema", "{file}"), b"\xff\xff", "given.py is not UTF-8 text"),
         (("batch", "in.txt", "-o", "out.jsonl", "--template", "{file}"), b"\xff\xff", "it is not UTF-8 text"),
-        (("complete", "hi", "--schema", "a b " * 100), b"", "is no field: NAME, NAME TYPE"),  # longer than any name
+        (("complete", "hi", "--schema", "a b " * 100), b"", "is not a field: NAME, NAME TYPE"),  # longer than any name
     ],
 )
 def test_a_file_that_cannot_be_used_is_wrong_usage(

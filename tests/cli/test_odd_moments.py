@@ -165,7 +165,7 @@ def test_of_a_very_long_text_the_beginning_is_shown_and_the_rest_counted() -> No
     text = "[" + "1," * 5_000_000
     shown = shown_text(text, ContentStyle(plain=True, full=False, rule="-"))
     head, _, note = shown.rpartition("\n")
-    assert head == text[: len(head)] and note.endswith("more characters; --full shows them")
+    assert head == text[: len(head)] and note.endswith("more characters; --full shows all")
     assert len(shown) < 100_000
 
 
@@ -228,7 +228,7 @@ def test_a_file_that_appears_while_another_is_written_is_not_replaced(
         real(temporary, place)
 
     monkeypatch.setattr(starting_file, "_put_where_nothing_is", put)
-    with pytest.raises(ConfigError, match="is there already"):
+    with pytest.raises(ConfigError, match="already exists"):
         write_starting_file(path, "llm:", replace=False)
     assert path.read_text() == "another's" and not list(tmp_path.glob(".c.yaml*"))
 

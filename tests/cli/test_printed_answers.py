@@ -94,7 +94,7 @@ def test_an_answer_that_breaks_off_is_exit_1_after_what_came(run: Run, here: Pat
 def test_an_answer_that_starts_anew_says_so_on_standard_error(run: Run, here: Path) -> None:
     (here / "lee-llm-router.yaml").write_text(PIECES)
     assert run("complete", "--role", "anew", "hi") == (
-        0, "one two\nwhole\n", "lee-llm-router: the answer broke off, and starts anew\n",
+        0, "one two\nwhole\n", "lee-llm-router: the answer broke off and starts again\n",
     )  # fmt: skip
 
 

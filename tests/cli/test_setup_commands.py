@@ -126,7 +126,7 @@ class TestProviders:
         assert "cannot be loaded" in str(listed["listed_broken"].problem)
         assert "cannot be used: provider type 'listed_broken'" in render_providers([listed["listed_broken"]])
         assert (listed["groq"].source, listed["mock"].source) == ("vendor", "built in")
-        assert "(in place of an installed type of that name)" in render_providers([listed["groq"]])
+        assert "(replaces an installed type of that name)" in render_providers([listed["groq"]])
 
     def test_a_narrow_terminal_gets_wrapped_rows(self) -> None:
         lines = render_providers(listed_providers({}), width=60).splitlines()
@@ -196,7 +196,7 @@ class TestInit:
         self, run: Run, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("HF_TOKEN", SECRET)
-        assert "huggingface, found HF_TOKEN (environment): its key commonly serves other things" in run("init")[1]
+        assert "huggingface, found HF_TOKEN (environment): its key is often used for other things" in run("init")[1]
         assert chain_in() == [("offline", None)]
         assert "    # huggingface: {type: huggingface}\n" in Path("lee-llm-router.yaml").read_text()
 
@@ -256,7 +256,7 @@ class TestInit:
         path = machine / "lee-llm-router.yaml"
         path.write_text("mine")
         code, out, err = run("init")
-        assert (code, out) == (2, "") and "is there already: --force replaces it" in err
+        assert (code, out) == (2, "") and "already exists: --force replaces it" in err
         assert path.read_text() == "mine"
         (machine / "link.yaml").symlink_to(machine / "nowhere.yaml")
         assert run("init", "--output", "link.yaml")[0] == 2
@@ -344,7 +344,7 @@ class TestCompleteByTarget:
     @pytest.mark.parametrize("other", [("--role", "r"), ("--model", "m"), ("--config", "c.yaml")])
     def test_it_goes_without_what_belongs_to_a_file(self, run: Run, other: tuple[str, str]) -> None:
         code, out, err = run("complete", "--target", "mock", *other, "hi")
-        assert (code, out) == (2, "") and "it goes without --role, --model and --config" in err
+        assert (code, out) == (2, "") and "it cannot be combined with --role, --model or --config" in err
 
     @pytest.mark.parametrize(
         ("targets", "told"),

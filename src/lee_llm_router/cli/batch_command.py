@@ -32,7 +32,7 @@ RowsArgument = Annotated[
     str, typer.Argument(metavar="FILE", help="The rows: JSON lines, CSV, or text. - is standard input.")
 ]
 OutputOption = Annotated[
-    Path, typer.Option("--output", "-o", metavar="FILE", help="Where the answers go, a line each.")
+    Path, typer.Option("--output", "-o", metavar="FILE", help="File for the answers, one per line.")
 ]
 TemplateOption = Annotated[
     str | None,
@@ -43,24 +43,27 @@ CallOption = Annotated[
     typer.Option("--option", metavar="NAME=VALUE", help="Any other option of a call: seed=3, deadline=60."),
 ]
 FormatOption = Annotated[
-    str | None, typer.Option("--format", help=f"How the file is read: {_FORMATS}. Default: by its name.")
+    str | None, typer.Option("--format", help=f"Format of the file: {_FORMATS}. Default: by its name.")
 ]
 ConcurrencyOption = Annotated[
-    int | None, typer.Option("--concurrency", "-c", min=1, help="Rows asked at once. Default: by the limits.")
+    int | None,
+    typer.Option("--concurrency", "-c", min=1, help="Rows to ask at once. Default: as many as the limits allow."),
 ]
-OrderedOption = Annotated[bool, typer.Option("--ordered", help="Put the output into the order of the rows.")]
-RetryErrorsOption = Annotated[bool, typer.Option("--retry-errors", help="Ask the rows again that have failed before.")]
+OrderedOption = Annotated[bool, typer.Option("--ordered", help="Write the answers in the order of the rows.")]
+RetryErrorsOption = Annotated[bool, typer.Option("--retry-errors", help="Ask rows that have failed before again.")]
 AppendOption = Annotated[
-    bool, typer.Option("--append", help="Go on with an output that another input or other settings began.")
+    bool, typer.Option("--append", help="Append to an output that was made from another input or with other settings.")
 ]
 MaxFailuresOption = Annotated[
-    int | None, typer.Option("--max-failures", min=0, help="Stop once more rows have failed. Default: any number.")
+    int | None, typer.Option("--max-failures", min=0, help="Stop once more rows than this have failed. Default: never.")
 ]
 GiveUpOption = Annotated[
     float | None,
-    typer.Option("--give-up-after", min=0, metavar="SECONDS", help="How long an outage is waited out. Default: a day."),
+    typer.Option(
+        "--give-up-after", min=0, metavar="SECONDS", help="How long to wait for an outage to end. Default: a day."
+    ),
 ]
-EngineOption = Annotated[str, typer.Option("--engine", help="Who asks: live (this process), dbos, vendor.")]
+EngineOption = Annotated[str, typer.Option("--engine", help="What asks the rows: live (this process), dbos, vendor.")]
 DatabaseOption = Annotated[str | None, typer.Option("--db", metavar="URL", help="Database of the engine dbos.")]
 EngineSettingOption = Annotated[
     list[str] | None, typer.Option("--engine-option", metavar="NAME=VALUE", help="Any other setting of the engine.")
@@ -133,7 +136,7 @@ def _template(given: str | None) -> str | None:
     try:
         if not path.is_file():
             raise typer.BadParameter(
-                "it names no field of a row in braces, and there is no such file", param_hint="--template"
+                "it has no field of a row in braces, and there is no such file", param_hint="--template"
             )
         return path.read_text(encoding="utf-8-sig")
     except (OSError, ValueError) as error:

@@ -60,7 +60,7 @@ def run_batch(router: LeeLLMRouter, rows: str, settings: BatchSettings, *, as_js
         say(f"{PROGRAM}: {stopped.message}")
     say(summary(report))
     if ending.signal is not None or stopped is not None:
-        say("the same command goes on where this one ended")
+        say("the same command continues where this one ended")
     if ending.signal == signal.SIGINT:
         raise KeyboardInterrupt
     if ending.signal is not None:
@@ -106,7 +106,7 @@ class _Ending:
         if number != signal.SIGINT:
             asyncio.get_running_loop().call_later(_GRACE, task.cancel)
         elif in_flight:
-            say(f"waiting for {in_flight} rows in flight; Ctrl-C again gives them up")
+            say(f"waiting for {in_flight} rows in flight; Ctrl-C again abandons them")
 
 
 class _Lines:

@@ -34,7 +34,7 @@ from lee_llm_router.cli.worker_command import worker
 
 app = typer.Typer(
     name=PROGRAM,
-    help="Ask for a role, get a whole answer, see every attempt.",
+    help="Call a role, get a complete answer, see every attempt.",
     epilog='Example: lee-llm-router complete --role planner "Plan a picnic"',
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -106,7 +106,7 @@ app.command(
     short_help="Check the configuration on this machine.",
 )(doctor)
 app.add_typer(trace_app)
-app.command(epilog="Example: lee-llm-router providers --json", short_help="List what may stand as a provider's type.")(
+app.command(epilog="Example: lee-llm-router providers --json", short_help="List the types that a provider may have.")(
     providers
 )
 app.command(epilog="Example: lee-llm-router init --output llm.yaml", short_help="Write a configuration to start from.")(

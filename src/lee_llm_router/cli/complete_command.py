@@ -45,7 +45,8 @@ def complete(
     image: ImageOption = None,
     tool: ToolOption = None,
     run_tools: Annotated[
-        bool, typer.Option("--run-tools", help="Run the Python functions that the model calls, and ask on.")
+        bool,
+        typer.Option("--run-tools", help="Run the Python functions that the model calls, and send it the results."),
     ] = False,
     schema: SchemaOption = None,
     temperature: TemperatureOption = None,
@@ -53,11 +54,11 @@ def complete(
     setting: SettingOption = None,
     as_json: JsonOption = False,
     verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", help="Say at the end who answered, how fast, and what it cost.")
+        bool, typer.Option("--verbose", "-v", help="Print at the end who answered, how fast, and at what cost.")
     ] = False,
     config: ConfigOption = None,
 ) -> None:
-    """Ask a role, and print nothing but its answer on standard output, as it arrives.
+    """Ask a role, and print only its answer on standard output, as it arrives.
 
     An answer that breaks off may be printed in part; the exit code is then 1. With --json or --schema it is printed as
     a whole. Tool calls are printed, one line of JSON each, or run with --run-tools.
@@ -71,7 +72,7 @@ def complete(
         model=model, temperature=temperature, max_tokens=max_tokens, settings=setting, tools=tool, schema=schema
     )
     if prompt is None and takes_standard_input(file):
-        raise typer.BadParameter("no prompt: standard input is read as a file", param_hint="PROMPT")
+        raise typer.BadParameter("no prompt: standard input is already read as a file", param_hint="PROMPT")
     with ProgressLine() as line:
         progress = _progress_of(line, verbose=verbose)
         with router_for(target, config, event_sink=() if progress is None else progress) as router:

@@ -29,21 +29,23 @@ _LIVE_WORDS = ("models", "call")
 FormatOption = Annotated[
     str, typer.Option("--format", help="text, json, or github: workflow commands, for its annotations.")
 ]
-OnlyOption = Annotated[str | None, typer.Option("--only", help="Show these checks: LLR301,LLR4 (all that begin so).")]
+OnlyOption = Annotated[
+    str | None, typer.Option("--only", help="Show only these checks: LLR301,LLR4 (all that begin with it).")
+]
 LiveOption = Annotated[
     str | None,
     typer.Option(
         _LIVE,
         metavar="[=call]",
-        help="Ask the servers too: can they be reached, do they take the key, do they offer the model? With =call"
-        " ask each target a small question; the price is told first.",
+        help="Ask the servers too: are they reachable, do they accept the key, do they have the model? With =call"
+        " ask each target a small question; the cost is shown first.",
     ),
 ]
 TimeoutOption = Annotated[
-    float, typer.Option("--timeout", min=0.1, max=3600, help="Seconds a server has to answer, with --live.")
+    float, typer.Option("--timeout", min=0.1, max=3600, help="Seconds to wait for each server's answer, with --live.")
 ]
 FixOption = Annotated[
-    bool, typer.Option("--fix", help="Repair what is safe to repair: shows the changes, and asks first.")
+    bool, typer.Option("--fix", help="Repair what can be repaired safely; shows the changes and asks first.")
 ]
 
 
@@ -65,22 +67,24 @@ def doctor(
     role: Annotated[
         str | None,
         typer.Option(
-            "--role", "-r", help="Look only at this role and its providers.", autocompletion=roles_beginning_with
+            "--role", "-r", help="Check only this role and its providers.", autocompletion=roles_beginning_with
         ),
     ] = None,
     as_json: JsonOption = False,
     form: FormatOption = "text",
     only: OnlyOption = None,
-    skip: Annotated[str | None, typer.Option("--skip", help="Leave these checks out.")] = None,
+    skip: Annotated[str | None, typer.Option("--skip", help="Leave out these checks.")] = None,
     live: LiveOption = None,
     timeout: TimeoutOption = 15.0,
     fix: FixOption = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Agree to what would be asked.")] = False,
-    explain: Annotated[str | None, typer.Option("--explain", help="Print cause and cure of a check: LLR301.")] = None,
-    strict: Annotated[bool, typer.Option("--strict", help="Let warnings count as errors.")] = False,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show everything that is well, too.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Answer all questions with yes.")] = False,
+    explain: Annotated[
+        str | None, typer.Option("--explain", help="Print the cause and cure of a check: LLR301.")
+    ] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Count warnings as errors.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Also show everything that is fine.")] = False,
 ) -> None:
-    """Check the configuration, keys, programs and trace folder; without the network unless --live is given.
+    """Check the configuration, keys, programs and trace folder; uses the network only with --live.
 
     Exit code: 0 healthy, 1 errors were found, 2 wrong usage, or the file cannot be opened.
     """
@@ -93,9 +97,9 @@ def doctor(
     shape = _format(form, as_json)
     wanted, left_out = (check_ids(_words(given)) for given in (only, skip))
     if live not in (None, *_LIVE_WORDS):
-        raise typer.BadParameter(f"it stands alone, or is {_LIVE}=call", param_hint=_LIVE)
+        raise typer.BadParameter(f"it takes no value but call: {_LIVE}=call", param_hint=_LIVE)
     if fix and shape != "text":
-        raise typer.BadParameter("it goes without --json and --format", param_hint="--fix")
+        raise typer.BadParameter("it cannot be combined with --json or --format", param_hint="--fix")
     path, results = _diagnosed(config, text_of(role, "--role"))
     rounds = _MAX_REPAIRS if fix else 0
     while rounds and _repaired(selected(results, wanted, left_out), yes, is_first=rounds == _MAX_REPAIRS):
@@ -113,7 +117,7 @@ def _format(form: str, as_json: bool) -> Format:
     if form not in forms:
         raise typer.BadParameter(f"there are: {', '.join(forms)}", param_hint="--format")
     if as_json and form == "github":
-        raise typer.BadParameter("it goes without --json", param_hint="--format")
+        raise typer.BadParameter("it cannot be combined with --json", param_hint="--format")
     return "json" if as_json else forms[form]
 
 
@@ -166,7 +170,7 @@ def _agreed(plan: CallPlan, yes: bool) -> bool:
     if yes or (plan.most_usd == 0 and not plan.unknown):
         return True
     if not _is_at_terminal():
-        say(f"{PROGRAM}: not asked without a terminal to agree at: --yes agrees")
+        say(f"{PROGRAM}: not asked, because there is no terminal to confirm at; use --yes")
         return False
     return typer.confirm("Ask them?", default=False, err=True)
 
@@ -178,12 +182,12 @@ def _repaired(results: Sequence[CheckResult], yes: bool, *, is_first: bool) -> b
     repairs = planned_repairs(results)
     if not repairs:
         if is_first:
-            say(f"{PROGRAM}: there is nothing that could be repaired without a doubt")
+            say(f"{PROGRAM}: there is nothing that can be repaired safely")
         return False
     for repair in repairs:
         write_line(escaped("\n".join(repair.lines())))
     if not yes and not _is_at_terminal():
-        say(f"{PROGRAM}: not changed without a terminal to agree at: --yes agrees")
+        say(f"{PROGRAM}: not changed, because there is no terminal to confirm at; use --yes")
         return False
     if not yes and not typer.confirm("Make these changes?", default=False, err=True):
         return False

@@ -36,7 +36,7 @@ def explain(
     role: Annotated[
         str | None, typer.Argument(help="Role. Default: the default role.", autocompletion=roles_beginning_with)
     ] = None,
-    prompt: Annotated[str | None, typer.Argument(help="What would be asked. Default: any text.")] = None,
+    prompt: Annotated[str | None, typer.Argument(help="The prompt to assume. Default: any text.")] = None,
     *,
     model: ModelOption = None,
     target: TargetOption = None,

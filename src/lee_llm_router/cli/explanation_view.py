@@ -54,10 +54,10 @@ def _lines(told: Explanation) -> Iterator[tuple[int, str, str, Style]]:
     """Yield the lines: indent, a label, the text after it, and the label's style."""
     yield 0, f"role {told.role} ", _what_first(told), "bold"
     if told.asked_role is not None:
-        yield 2, "asked for ", f"{told.asked_role}, which is no role: the default role answers", "yellow"
+        yield 2, "asked for ", f"{told.asked_role}, which is not a role: the default role answers", "yellow"
     yield 2, "policy ", told.policy + (f": {_short(told.policy_reason)}" if told.policy_reason else ""), "dim"
     if told.is_compressed:
-        yield 2, "messages ", "go through a hook first, which was not called for this", "dim"
+        yield 2, "messages ", "first go through a hook, which was not called here", "dim"
     for number, target in enumerate(told.targets, 1):
         yield from _target_lines(number, target)
     yield 2, "call ", _settings(told.settings), "dim"
@@ -95,7 +95,7 @@ def _target_lines(number: int, target: ExplainedTarget) -> Iterator[tuple[int, s
         yield (
             5,
             "effects ",
-            f"{target.effects}: it is not repeated once it has begun, unless retry_effects is set",
+            f"{target.effects}: an attempt is not repeated once it has begun, unless retry_effects is set",
             "dim",
         )
     if target.price is not None:
@@ -109,7 +109,7 @@ def _price(target: ExplainedTarget) -> str:
     assert price is not None  # noqa: S101 - asked only then
     known = ((price.input_usd, "input"), (price.output_usd, "output"))
     rates = ", ".join(f"${usd:g} {what}" for usd, what in known if usd is not None)
-    return f"{rates} for a million tokens ({_short(price.source)})"
+    return f"{rates} per million tokens ({_short(price.source)})"
 
 
 def _health(target: ExplainedTarget) -> str:
@@ -119,13 +119,13 @@ def _health(target: ExplainedTarget) -> str:
     if known.last_failure is not None:
         parts.append(f"the last {known.last_failure}")
     if known.in_flight or known.waiting:
-        parts.append(f"{known.in_flight} under way, {known.waiting} waiting")
+        parts.append(f"{known.in_flight} in progress, {known.waiting} waiting")
     return ", ".join([f"breaker {known.state}", *parts])
 
 
 def _attempts(told: Explanation) -> str:
     waits = ", ".join(f"{least:g} to {most:g} s" for least, most in told.backoffs)
-    return f"{told.most_attempts} at most" + (f"; waits between those at one target: {waits}" if waits else "")
+    return f"{told.most_attempts} at most" + (f"; waits between attempts at one target: {waits}" if waits else "")
 
 
 def _settings(settings: Iterable[ExplainedSetting], *, with_source: bool = True) -> str:

@@ -93,7 +93,7 @@ def _left_to_do(vendor: Vendor, missing: list[str]) -> str | None:
         todo.append("the name of a model")
     if todo:
         return f"needs {' and '.join(todo)}"
-    return "its key commonly serves other things: is it meant for this?" if vendor.shared_key else None
+    return "its key is often used for other things: is it meant for this?" if vendor.shared_key else None
 
 
 def _can_be_used(name: str) -> bool:

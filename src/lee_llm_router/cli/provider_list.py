@@ -118,7 +118,7 @@ def _cells(one: ListedProvider) -> tuple[str, str, str, str, str]:
     if one.problem is not None:
         told = f"cannot be used: {one.problem}"
     elif one.name in PROVIDERS.hidden():
-        told += " (in place of an installed type of that name)"
+        told += " (replaces an installed type of that name)"
     name, speaks, key, told = (bounded(text, _MAX_CELL) for text in (one.name, speaks, key, told))
     return name, speaks, key, is_set, told
 

@@ -34,7 +34,7 @@ def init(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="File to write; - prints it. Default: lee-llm-router.yaml.")
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace the file if it is there.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace the file if it exists.")] = False,
 ) -> None:
     """Write a configuration from the keys that are set, the agents that are logged in, and the models on this machine.
 

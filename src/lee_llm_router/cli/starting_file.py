@@ -25,8 +25,8 @@ _HEAD = """\
 # variables that hold them. Models age: the names below were sensible when this version was made.
 #
 #   lee-llm-router doctor       checks this file
-#   lee-llm-router providers    lists what else may stand as a type
-#   lee-llm-router template     shows what else a file may say
+#   lee-llm-router providers    lists the other types a provider may have
+#   lee-llm-router template     shows the other settings of a file
 """
 
 _PLAIN = re.compile(r"[A-Za-z_][\w./-]*", re.ASCII)
@@ -83,7 +83,7 @@ def write_starting_file(path: Path, text: str, *, replace: bool) -> None:
         ConfigError: it exists and may not be replaced, or it cannot be written.
     """
     shown = bounded(str(path))
-    taken = ConfigError(f"{shown} is there already: --force replaces it, --output names another", sent=False)
+    taken = ConfigError(f"{shown} already exists: --force replaces it, --output names another", sent=False)
     temporary = None
     try:
         if os.path.lexists(path) and not replace:
@@ -102,7 +102,7 @@ def write_starting_file(path: Path, text: str, *, replace: bool) -> None:
     except FileExistsError:
         raise taken from None
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "this can be no path"
+        reason = getattr(error, "strerror", None) or "this cannot be a path"
         raise ConfigError(f"{shown} cannot be written: {reason}", sent=False) from None
     finally:
         if temporary is not None:

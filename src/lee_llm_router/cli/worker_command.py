@@ -26,15 +26,16 @@ def worker(
     role: Annotated[
         list[str] | None,
         typer.Option(
-            "--role", "-r", help="Role whose rows are answered; may be given several times. Default: every role"
+            "--role", "-r", help="Role whose rows to answer; may be given several times. Default: every role"
             " of the configuration.", autocompletion=roles_beginning_with,
         ),
     ] = None,
     idle: Annotated[
-        float | None, typer.Option("--exit-when-idle", metavar="SECONDS", min=1, help="End after so long without rows.")
+        float | None,
+        typer.Option("--exit-when-idle", metavar="SECONDS", min=1, help="End after so many seconds without rows.")
     ] = None,
     patience: Annotated[
-        float, typer.Option(min=0, metavar="SECONDS", help="Seconds that rows under way are given at the end.")
+        float, typer.Option(min=0, metavar="SECONDS", help="Seconds to wait at the end for rows in progress.")
     ] = 20.0,
     config: ConfigOption = None,
 ) -> None:  # fmt: skip
@@ -72,14 +73,14 @@ def _work(router: LeeLLMRouter, address: str | None, roles: list[str], *, idle: 
 
     def shown() -> str:
         waiting = f", waiting: {asker.figures.waiting_for}" if asker.figures.waiting_for else ""
-        return f"{worker.rows_taken:,} rows taken, {worker.rows_under_way:,} under way{waiting}"
+        return f"{worker.rows_taken:,} rows taken, {worker.rows_under_way:,} in progress{waiting}"
 
     try:
         with ProgressLine() as line, worker:
             say(escaped(f"{PROGRAM}: answering rows from {database.shown}; Ctrl-C ends it"))
             line.tell(shown)
             worker.wait(idle)
-            line.tell("finishing the rows under way")
+            line.tell("finishing the rows in progress")
     finally:
         database.close()
     say(f"{PROGRAM}: {worker.rows_taken:,} rows taken")

@@ -94,7 +94,7 @@ def test_ctrl_c_stops_an_answer_and_keeps_what_was_seen(start: Start) -> None:
         terminal.press("a story\n")
         terminal.wait_for("Once upon")
         terminal.interrupt()
-        terminal.wait_for("stopped: what came of the answer is kept")
+        terminal.wait_for("stopped: the part of the answer that arrived is kept")
         terminal.press("go on\n")
         terminal.wait_for("GO ON\nme>")
         terminal.press("/exit\n")
@@ -187,7 +187,7 @@ def test_an_answer_is_shown_and_not_obeyed(start: Start) -> None:
             assert terminal.ends() == 0
         with start(server, "-c") as terminal:
             terminal.wait_for("\\x1b]0;mine\\x07\\x1b[2Jend")
-            terminal.wait_for("going on after 1 turn:")
+            terminal.wait_for("continuing after 1 turn:")
 
 
 def test_a_conversation_that_is_open_is_gone_on_with_in_a_copy(start: Start, here: Path) -> None:
@@ -224,7 +224,7 @@ def test_a_killed_chat_leaves_its_conversation_whole(start: Start) -> None:
             terminal.child.kill()
             terminal.ends()
         with start(server, "-c") as terminal:
-            terminal.wait_for("going on after 1 turn:")
+            terminal.wait_for("continuing after 1 turn:")
             assert "another chat" not in terminal.seen
 
 

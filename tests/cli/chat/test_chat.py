@@ -168,7 +168,7 @@ def test_exit_ends_the_chat(run: Run, asked: list[LLMRequest], word: str) -> Non
 
 def test_trace_shows_the_last_call(run: Run, asked: list[LLMRequest]) -> None:
     _, out, err = run("chat", "-r", "chain", stdin=typed("/trace", "one", "/trace"))
-    assert "nothing was asked yet" in err
+    assert "nothing has been asked yet" in err
     assert "RATE_LIMIT" in out and "busy" in out and "echo" in out
 
 
@@ -181,7 +181,7 @@ def test_save_writes_a_file_that_is_not_there(run: Run, here: Path, asked: list[
         "system", "user", "assistant",
     ]  # fmt: skip
     assert stat.S_IMODE((here / "talk.md").stat().st_mode) == 0o600
-    assert "a name is missing" in err and "is there already" in err and err.count("cannot be written") == 2
+    assert "file's name is missing" in err and "already exists" in err and err.count("cannot be written") == 2
 
 
 # --- what is kept ---
@@ -236,7 +236,7 @@ def test_a_damaged_conversation_is_gone_on_with(run: Run, asked: list[LLMRequest
            b'{"event":"turn","messages":[{"role":"user","content":{"a":1}},{"role":"assistant"}]}']  # fmt: skip
     path.write_bytes(path.read_bytes() + b"\n".join(odd) + b'\n{"event":"tu')
     code, _, err = run("chat", "-c", stdin=typed("three"))
-    assert code == 0 and "passed over: 7" in err
+    assert code == 0 and "skipped: 7" in err
     assert [text for _, text in texts(asked[-1])] == ["one", "answer 1", "two", "answer 2", "three"]
     run("chat", "-c", stdin=typed("four"))
     assert [text for _, text in texts(asked[-1])][-3:] == ["three", "answer 3", "four"]
@@ -253,11 +253,11 @@ def test_a_role_that_is_gone_gives_way_to_the_default_one(run: Run, here: Path, 
 @pytest.mark.parametrize(
     ("args", "told"),
     [
-        (("-c",), "no conversation to go on with"),
+        (("-c",), "no conversation to continue"),
         (("-c", "nope"), "no conversation 'nope'"),
-        (("hello",), "goes with --continue"),
+        (("hello",), "only for --continue"),
         (("-r", "nope"), "no such role"),
-        (("--target", "mock/x", "-r", "echo"), "goes without --role"),
+        (("--target", "mock/x", "-r", "echo"), "cannot be combined with --role"),
     ],
 )
 def test_wrong_usage_is_exit_2(run: Run, asked: list[LLMRequest], args: tuple[str, ...], told: str) -> None:
@@ -274,7 +274,7 @@ def test_a_folder_that_cannot_be_written_ends_the_keeping_and_not_the_chat(
     (here / CHATS).write_text("a file")
     code, out, err = run("chat", stdin=typed("one", "two"))
     assert (code, out) == (0, "answer 1\nanswer 2\n")
-    assert err.count("kept no more") == 1
+    assert err.count("no longer kept") == 1
 
 
 def test_verbose_says_who_gave_each_answer(run: Run, asked: list[LLMRequest]) -> None:
@@ -290,7 +290,7 @@ def test_a_conversation_that_cannot_be_written_is_gone_on_with_all_the_same(run:
     path.symlink_to(Path("elsewhere.jsonl").absolute())
     code, out, err = run("chat", "--continue", "--system", "Be brief.", stdin=typed("two"))
     assert (code, out) == (0, "answer 2\n")
-    assert "this chat is kept no more" in err
+    assert "this chat is no longer kept" in err
     assert texts(asked[1]) == [("system", "Be brief."), ("user", "one"), ("assistant", "answer 1"), ("user", "two")]
     assert Path("elsewhere.jsonl").read_bytes() == kept_before
 

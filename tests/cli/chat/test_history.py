@@ -24,7 +24,7 @@ def test_a_beginning_that_several_conversations_have_names_none(tmp_path: Path) 
     for name in ("20260101-aa", "20260101-bb", "20260101"):
         (tmp_path / f"{name}.jsonl").touch()
     history = ChatHistory(tmp_path)
-    with pytest.raises(HistoryError, match="more than one conversation is meant by '2026'") as error:
+    with pytest.raises(HistoryError, match="'2026' matches more than one conversation") as error:
         history.find("2026")
     assert all(name in str(error.value) for name in ("20260101-aa", "20260101-bb"))
     assert history.find("20260101").stem == "20260101"

@@ -106,7 +106,7 @@ def test_what_came_of_an_answer_before_ctrl_c_is_kept(talk: Talk) -> None:
     """What is said next may refer to it; the file says that it is a part."""
     code, _, err = talk("one STOP\ntwo\n", stop_at="STOP")
     assert code == 0
-    assert "stopped: what came of the answer is kept, and /retry asks again" in err
+    assert "stopped: the part of the answer that arrived is kept, and /retry asks again" in err
     assert turns() == [["one STOP", "one STOP"], ["two", "two"]]
     assert [event.get("cut", False) for event in kept() if event["event"] == "turn"] == [True, False]
 
@@ -135,7 +135,7 @@ def test_who_goes_on_sees_the_last_turn_and_how_many_there_were(talk: Talk) -> N
     talk("one\ntwo\x1b[2J\n")
     _, out, err = talk("", "--continue")
     assert out == "> two\\x1b[2J\ntwo\\x1b[2J\necho> "
-    assert "going on after 2 turns: /help" in err
+    assert "continuing after 2 turns: /help" in err
 
 
 def test_a_conversation_that_another_chat_has_open_is_gone_on_with_in_a_copy(talk: Talk) -> None:
@@ -145,7 +145,7 @@ def test_a_conversation_that_another_chat_has_open_is_gone_on_with_in_a_copy(tal
     before = first.read_bytes()
     with FileLock(first):
         _, _, err = talk("two\n", "--continue")
-        assert f"the conversation {first.stem} is open in another chat: this one goes on in a copy" in err
+        assert f"the conversation {first.stem} is open in another chat: this one continues in a copy" in err
         assert talk("three\n", "--continue", first.stem, "--no-history")[0] == 0
     assert first.read_bytes() == before
     first.unlink()

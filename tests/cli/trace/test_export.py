@@ -206,7 +206,7 @@ def test_what_a_receiver_does_not_take_is_counted(folder: str, run: Run) -> None
     with Receiver((200, {}, partial)) as receiver:
         code, _, err = run("trace", "export", "--dir", folder, "--otlp", f"http://{receiver.address}")
     assert code == 1
-    assert err.splitlines()[1] == r"not taken by the receiver: 3 spans (too\x1b[31m old)"
+    assert err.splitlines()[1] == r"rejected by the receiver: 3 spans (too\x1b[31m old)"
     with Receiver() as receiver:
         assert sent(receiver, [one_call(started_at="never")])[0].left_out == 1
         assert receiver.requests == []
@@ -221,7 +221,7 @@ def test_what_was_sent_before_it_broke_off_is_said_and_need_not_be_sent_again(
         code, _, err = run("trace", "export", "--dir", folder, "--otlp", f"http://{receiver.address}")
         first = {span["traceId"] for span in receiver.spans(0)}
     assert code == 1
-    moment = re.search(r"the others follow with --until (\S+)", err)
+    moment = re.search(r"to send the others, use --until (\S+)", err)
     assert moment is not None
     with Receiver() as receiver:
         code, _, _ = run(
@@ -234,7 +234,7 @@ def test_what_was_sent_before_it_broke_off_is_said_and_need_not_be_sent_again(
 
 @pytest.mark.parametrize("url", ["localhost:4318", "ftp://x", "", "http://", "http://x:99999", "grpc://localhost:4317"])
 def test_what_is_no_address_is_refused(url: str) -> None:
-    with pytest.raises(ConfigError, match="is no address"):
+    with pytest.raises(ConfigError, match="is not an address"):
         OtlpSender(url, {}, version="1")
 
 
@@ -294,9 +294,9 @@ def test_a_file_is_written_whole_or_not_at_all(folder: str, run: Run, tmp_path: 
     [
         ([], "--jsonl or --otlp"),
         (["--jsonl", "--otlp", "http://x"], "--jsonl or --otlp"),
-        (["--otlp", "http://x", "-o", "f"], "it goes with --jsonl"),
-        (["--jsonl", "--content"], "it goes with --otlp"),
-        (["--otlp", "x"], "is no address"),
+        (["--otlp", "http://x", "-o", "f"], "it is only for --jsonl"),
+        (["--jsonl", "--content"], "it is only for --otlp"),
+        (["--otlp", "x"], "is not an address"),
     ],
 )
 def test_words_that_do_not_go_together_are_refused(run: Run, words: list[str], said: str) -> None:

@@ -76,7 +76,7 @@ def test_unreadable_lines_are_passed_over_and_counted(run: Run, here: Path) -> N
     with next((here / "t").glob("*.jsonl")).open("ab") as file:
         file.write(b'{"schema":1,"requ')
     code, out, err = run("trace", "--dir", "t")
-    assert (code, err) == (0, "unreadable lines passed over: 1\n")
+    assert (code, err) == (0, "unreadable lines skipped: 1\n")
     assert "planner" in out
 
 
@@ -98,7 +98,7 @@ def test_a_folder_with_the_name_of_a_day_hides_no_calls(run: Run, here: Path) ->
     (here / "t" / "20270115.jsonl").mkdir(parents=True)
     code, out, err = run("trace", "--dir", "t")
     assert code == 0 and out.startswith("no calls traced")
-    assert err == "unreadable lines passed over: 1\n"
+    assert err == "unreadable lines skipped: 1\n"
 
 
 def test_a_folder_that_cannot_be_read_is_an_error_without_a_traceback(

@@ -112,7 +112,7 @@ def test_records_are_printed_as_json_whole_or_by_fields(run: Run, traces: Path) 
     [
         (("--fields", "rol"), "did you mean role"),
         (("--fields", "costs"), "did you mean cost"),
-        (("--fields", ","), "names with commas"),
+        (("--fields", ","), "names separated by commas"),
         (("--fields", "role."), "no field 'role.'"),
         (("--json", "--fields", "tried"), "no field 'tried'"),
         (("--failure", "RATELIMIT"), "did you mean 'RATE_LIMIT'"),

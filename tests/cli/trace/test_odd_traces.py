@@ -46,7 +46,7 @@ register_store("of_tests_bare", Bare, replace=True)
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (("path",), "in no file or folder that it names"),
+        (("path",), "names no file or folder"),
         (("prune", "--all", "--yes"), "cannot be deleted here: it has no `pruners`"),
     ],
 )
@@ -67,7 +67,7 @@ def test_a_page_for_which_no_browser_starts_is_served_all_the_same(
     (here / "t").mkdir()
     code, out, err = run("trace", "serve", "--dir", "t", "--open")
     assert code == 0 and out.startswith("http://127.0.0.1:") and len(opened) == 1
-    assert "no browser could be started: open the address above" in err
+    assert "no browser could be started: open the address above yourself" in err
     assert opened != [out.strip()], "the browser's address works once, and stands in no history"
 
 

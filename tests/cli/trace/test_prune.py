@@ -106,11 +106,11 @@ def test_it_asks_at_a_terminal(folder: Path, run: Run, monkeypatch: pytest.Monke
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ([], "it takes what to delete"),
-        (["--older-than", "soon"], "a length of time"),
-        (["--all", "--keep-mb", "3"], "goes without"),
+        ([], "say what to delete"),
+        (["--older-than", "soon"], "write a duration"),
+        (["--all", "--keep-mb", "3"], "cannot be combined with"),
         (["--keep-mb", "-1"], "--keep-mb"),
-        (["--all"], "give --yes"),
+        (["--all"], "use --yes"),
     ],
 )
 def test_wrong_words_delete_nothing(folder: Path, run: Run, words: list[str], said: str) -> None:

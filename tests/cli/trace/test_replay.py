@@ -97,7 +97,7 @@ def test_both_answers_stand_in_what_is_shown_with_their_figures(run: Run, asked:
     assert rows["target"][-2:] == ["one/m", "two/n"]
     assert rows["outcome"][-2:] == ["ok", "ok"]
     assert "It is the capital." in out and "On the Seine." in out
-    assert out.splitlines()[-1] == "The answers differ, from line 2 on."
+    assert out.splitlines()[-1] == "The answers differ from line 2 on."
     assert run("trace", "replay", asked)[1].splitlines()[-1] == "Both answers are the same, word for word."
     data = json.loads(run("trace", "replay", asked, "--target", "echo/x", "--json")[1])
     assert (data["before"]["id"], data["before"]["text"]) == (asked, "Paris.\nIt is the capital.")
@@ -121,7 +121,7 @@ def test_a_failure_now_is_shown_and_is_the_exit_code(run: Run, asked: str) -> No
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        (("--role", "first", "--target", "one/m"), "without --role"),
+        (("--role", "first", "--target", "one/m"), "combined with --role"),
         (("--role", "nobody"), "no such role"),
         (("--target", "oneee/m"), "providers dead, echo, one, two"),
     ],
@@ -138,7 +138,7 @@ def test_without_captured_texts_the_setting_that_keeps_them_is_named(run: Run, h
     (here / "lee-llm-router.yaml").write_text(CONFIG.replace("capture: full", "capture: meta"))
     run("complete", "hi")
     code, out, err = run("trace", "replay", "@1")
-    assert (code, out, "`capture: full`" in err) == (2, "", True)
+    assert (code, out, "capture: full" in err) == (2, "", True)
 
 
 def captured(**fields: Any) -> TracedCall:
@@ -162,7 +162,7 @@ LONG = "x" * 150_000
     ],
 )  # fmt: skip
 def test_half_a_question_is_not_asked(fields: dict[str, Any], told: str) -> None:
-    """What was cut when it was kept would be another question."""
+    """What was cut when it was kept would be a different question."""
     with pytest.raises(CannotReplayError, match=told):
         replay_request(captured(**fields), "a")
 
@@ -176,10 +176,10 @@ def test_points_of_the_users_own_are_no_cut(text: str) -> None:
 @pytest.mark.parametrize(
     ("fields", "provider", "left_out", "note"),
     [
-        ({"settings": {"extra_body": {"x": 1}, "seed": 3}}, "b", "extra_body", "for a alone: extra_body"),
+        ({"settings": {"extra_body": {"x": 1}, "seed": 3}}, "b", "extra_body", "only for a: extra_body"),
         ({"settings": {"headers": {"X-Key": "***"}}}, "a", "headers", "a key in them was masked"),
         ({"settings": {"schema": "a type"}}, "a", "schema", "type of the program"),
-        ({"messages": ({"role": "user", "content": "the key ***"},)}, "a", "", "another one"),
+        ({"messages": ({"role": "user", "content": "the key ***"},)}, "a", "", "a different one"),
         ({"settings": {"extra_body": {"x": 1}}}, "a", "", ""),
     ],
 )
@@ -227,7 +227,7 @@ def test_answers_stand_beside_each_other_where_there_is_room() -> None:
     ("one", "two", "told"),
     [
         ("a", "a", "the same, word for word"),
-        ("a b", "a  b\n", "but for white space"),
+        ("a b", "a  b\n", "except for white space"),
         ("a\nb", "a\nc", "from line 2"),
         ("a", "a\nb", "from line 2"),
         ("", "x", "from line 1"),

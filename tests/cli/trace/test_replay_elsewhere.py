@@ -65,7 +65,7 @@ def test_what_is_not_asked_again_is_said_before(run: Run) -> None:
     store.write(make("masked", role="first", provider="one", messages=tuple(QUESTION), settings=settings, text="Paris"))
     store.close()
     code, _, err = run("trace", "replay", "masked")
-    assert code == 0 and err == "lee-llm-router: not sent again: headers, since a key in them was masked\n"
+    assert code == 0 and err == "lee-llm-router: not sent again: headers, because a key in them was masked\n"
 
 
 def test_at_a_terminal_it_says_whom_it_asks(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -88,7 +88,7 @@ cost     $0.0110 (pricing, vendor)
    cost         $0.0100 (vendor)
 
 ── texts ───────────────────────────────────────────────────
-prompts and answers were not kept: `trace: {capture: full}` in the configuration keeps them"""
+prompts and answers were not kept: set `trace: {capture: full}` in the configuration to keep them"""
     )
 
 
@@ -176,8 +176,8 @@ def test_long_texts_are_cut_unless_all_is_asked_for() -> None:
     talk = tuple({"role": "user", "content": f"number {n}"} for n in range(50))
     records = [record(messages=talk, text="word " * 3000 + "END")]
     short, whole = call_screen(records, plain=True), call_screen(records, plain=True, full=True)
-    assert "… 13003 more characters; --full shows them" in short
-    assert "… 40 messages between; --full shows them" in short
+    assert "… 13003 more characters; --full shows all" in short
+    assert "… 40 messages in between; --full shows all" in short
     assert ("END" in short, "number 25" in short, "number 49" in short) == (False, False, True)
     assert ("END" in whole, "number 25" in whole, "--full" in whole) == (True, True, False)
 
@@ -326,7 +326,7 @@ def test_a_call_as_json_has_its_figures_and_its_records(run: Run, traces: list[s
 def test_options_of_the_listing_are_refused_before_a_command(run: Run, traces: list[str]) -> None:
     """They would not be heeded."""
     code, _, err = run("trace", "--dir", "t", "--role", "x", "show", "@1")
-    assert (code, "without a command" in err) == (2, True)
+    assert (code, "put it after the command" in err) == (2, True)
 
 
 def test_every_field_of_a_call_can_be_picked(run: Run, traces: list[str]) -> None:

@@ -82,7 +82,7 @@ class AnswerPrinter:
                 if chunk.restart:
                     self._pieces = []
                     answer.end_line()
-                    say(f"{PROGRAM}: the answer broke off, and starts anew")
+                    say(f"{PROGRAM}: the answer broke off and starts again")
                 elif chunk.text:
                     if self.first_seconds is None:
                         self.first_seconds = perf_counter() - started
@@ -140,4 +140,4 @@ def summary(answer: LLMResponse, printer: AnswerPrinter, progress: CallProgress 
 def tell_cut(answer: LLMResponse) -> None:
     """Report if an answer has ended at its token limit."""
     if answer.finish_reason == "length":
-        say(f"{PROGRAM}: the answer is cut off: it has reached its limit of tokens")
+        say(f"{PROGRAM}: the answer is cut off: it has reached its token limit")

@@ -27,19 +27,19 @@ TargetOption = Annotated[
     typer.Option(
         "--target",
         metavar="VENDOR/MODEL",
-        help="Ask this vendor/model, without a configuration. Several are a chain, in their order.",
+        help="Ask this vendor/model, without a configuration. Several form a chain, in the order given.",
     ),
 ]
 SystemOption = Annotated[str | None, typer.Option("--system", "-s", help="Instructions for the model.")]
 FileOption = Annotated[
     list[str] | None,
     typer.Option(
-        "--file", "-f", metavar="FILE", help="File to send along: text, a PDF, a picture, a sound. - is standard input."
+        "--file", "-f", metavar="FILE", help="File to send along: text, a PDF, an image or audio. - is standard input."
     ),
 ]
 ImageOption = Annotated[
     list[str] | None,
-    typer.Option("--image", "-i", metavar="FILE|URL", help="Picture to send along: its file, or its address."),
+    typer.Option("--image", "-i", metavar="FILE|URL", help="Image to send along: a file or a URL."),
 ]
 ToolOption = Annotated[
     list[str] | None,
@@ -80,7 +80,7 @@ def call_options(
     options: dict[str, Any] = {name: value for name, value in named.items() if value is not None}
     for name, value in named_values(settings, "--option").items():
         if name in CALL_ARGUMENTS:
-            raise typer.BadParameter(f"{name} is no option of a call", param_hint="--option")
+            raise typer.BadParameter(f"{name} is not an option of a call", param_hint="--option")
         if options.setdefault(name, value) is not value:
             raise typer.BadParameter(f"{name} is given twice", param_hint="--option")
     return options
@@ -162,4 +162,4 @@ def check_targets(targets: list[str] | None, *others: object) -> None:
         typer.BadParameter: both are given.
     """
     if targets and any(other is not None for other in others):
-        raise typer.BadParameter("it goes without --role, --model and --config", param_hint="--target")
+        raise typer.BadParameter("it cannot be combined with --role, --model or --config", param_hint="--target")

@@ -61,7 +61,7 @@ def _file(name: str) -> str | dict[str, Any]:
             return f"<file name={quoteattr(shown)}>\n{text}\n</file>"
         kind = media_type_of(data, shown)
     if not kind or kind.startswith("text/"):
-        raise typer.BadParameter(f"{shown}: neither UTF-8 text nor a kind of file that is known", param_hint="--file")
+        raise typer.BadParameter(f"{shown}: neither UTF-8 text nor a known kind of file", param_hint="--file")
     try:
         if kind.startswith("image/"):
             return image_part(data, media_type=kind)
@@ -92,7 +92,7 @@ def _bytes(name: str) -> bytes:
             with Path(name).open("rb") as file:
                 data = file.read(MAX_MEDIA_BYTES + 1)
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "it is no path"
+        reason = getattr(error, "strerror", None) or "it is not a path"
         raise typer.BadParameter(f"{name}: cannot be read: {reason}", param_hint="--file") from None
     if len(data) > MAX_MEDIA_BYTES:
         raise typer.BadParameter(f"{name}: larger than {MAX_MEDIA_BYTES:,} bytes", param_hint="--file")

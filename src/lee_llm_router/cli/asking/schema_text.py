@@ -47,7 +47,7 @@ def _json_schema(text: str, what: str) -> dict[str, Any]:
     except (ValueError, RecursionError):
         raise _wrong(f"{what} is not JSON") from None
     if not isinstance(schema, dict):
-        raise _wrong(f"{what} is no JSON Schema: that is an object")
+        raise _wrong(f"{what} is not a JSON Schema: that is an object")
     return schema
 
 
@@ -59,7 +59,7 @@ def _type_of_fields(text: str) -> Any:
     fields: dict[str, Any] = {}
     for name, kind, meaning in _fields(text):
         if name in fields:
-            raise _wrong(f"the field {name!r:.60} is there twice")
+            raise _wrong(f"the field {name!r:.60} occurs twice")
         fields[name] = Annotated[kind, Field(description=meaning)] if meaning else kind
     if not fields:
         raise _wrong("it names no fields")
@@ -80,8 +80,8 @@ def _fields(text: str) -> Iterator[tuple[str, type, str]]:
                 yield name, _TYPES[kind.lower()], meaning.strip()
             case _:
                 raise _wrong(
-                    f"{part.strip()!r:.80} is no field: NAME, NAME TYPE or NAME TYPE: MEANING, with a type of str, int,"
-                    " float and bool"
+                    f"{part.strip()!r:.80} is not a field: NAME, NAME TYPE or NAME TYPE: MEANING, where TYPE is str,"
+                    " int, float or bool"
                 )
 
 
@@ -99,7 +99,7 @@ def _read(path: Path) -> str:
     except UnicodeDecodeError:
         raise _wrong(f"{path.name} is not UTF-8 text") from None
     except (OSError, ValueError) as error:
-        raise _wrong(f"{path}: cannot be read: {getattr(error, 'strerror', None) or 'it is no path'}") from None
+        raise _wrong(f"{path}: cannot be read: {getattr(error, 'strerror', None) or 'it is not a path'}") from None
 
 
 def _wrong(message: str) -> typer.BadParameter:

@@ -96,7 +96,7 @@ def _functions(path: Path, wanted: str) -> list[Mapping[str, Any]]:
             raise _wrong(f"{path.name} has no function {wanted!r:.60}{Suggester().did_you_mean(wanted, functions)}")
         functions = {wanted: functions[wanted]}
     if not functions:
-        raise _wrong(f"{path.name} has no functions of its own whose names begin without _")
+        raise _wrong(f"{path.name} defines no function whose name begins without _")
     try:
         return [tool_of(function) for function in functions.values()]
     except InvalidRequestError as error:
@@ -162,7 +162,7 @@ def _read(path: Path) -> str:
         with path.open("rb") as file:
             data = file.read(_MAX_BYTES + 1)
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "it is no path"
+        reason = getattr(error, "strerror", None) or "it is not a path"
         raise _wrong(f"{path}: cannot be read: {reason}") from None
     if len(data) > _MAX_BYTES:
         raise _wrong(f"{path.name} is larger than {_MAX_BYTES:,} bytes")

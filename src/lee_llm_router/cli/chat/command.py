@@ -33,7 +33,7 @@ _TYPED = "typed.history"
 
 def chat(
     conversation: Annotated[
-        str | None, typer.Argument(metavar="[ID]", help="With --continue: which conversation. Default: the last.")
+        str | None, typer.Argument(metavar="[ID]", help="Conversation to continue, with --continue. Default: the last.")
     ] = None,
     *,
     role: RoleOption = None,
@@ -43,11 +43,11 @@ def chat(
     temperature: TemperatureOption = None,
     max_tokens: MaxTokensOption = None,
     setting: SettingOption = None,
-    goes_on: Annotated[bool, typer.Option("--continue", "-c", help="Go on with a conversation.")] = False,
+    goes_on: Annotated[bool, typer.Option("--continue", "-c", help="Continue a conversation.")] = False,
     history: Annotated[
-        bool, typer.Option("--history/--no-history", help="Keep what is said and typed, for --continue.")
+        bool, typer.Option("--history/--no-history", help="Keep messages and typed lines, for --continue.")
     ] = True,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say after each answer who gave it.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Print after each answer who gave it.")] = False,
     config: ConfigOption = None,
 ) -> None:
     """Talk to a role. Answers are shown as they arrive; /help shows the commands, Ctrl-C stops an answer.
@@ -62,7 +62,7 @@ def chat(
 
     wanted, role = text_of(conversation, "ID"), text_of(role, "--role")
     if wanted is not None and not goes_on:
-        raise typer.BadParameter("it goes with --continue: messages are typed in the chat", param_hint="ID")
+        raise typer.BadParameter("it is only for --continue: messages are typed in the chat", param_hint="ID")
     check_targets(target, role, model, config)
     options = call_options(model=model, temperature=temperature, max_tokens=max_tokens, settings=setting)
     with ProgressLine() as line:
@@ -116,14 +116,14 @@ def _opened(
     except HistoryError as error:
         raise typer.BadParameter(str(error), param_hint="--continue") from None
     if said.skipped:
-        say(f"damaged lines of the conversation that were passed over: {said.skipped}")
+        say(f"damaged lines of the conversation that were skipped: {said.skipped}")
     if is_alone and keeps:
         return said, file, []
     file.close()
     if not keeps:
         return said, None, []
     copy = history.new_file()
-    say(f"the conversation {file.id} is open in another chat: this one goes on in a copy")
+    say(f"the conversation {file.id} is open in another chat: this one continues in a copy")
     return said, copy, events_of(said)
 
 

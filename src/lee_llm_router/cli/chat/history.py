@@ -100,7 +100,7 @@ class ChatHistory:
         paths = sorted(self._paths(), key=_last_used, reverse=True)
         if wanted is None:
             if not paths:
-                raise HistoryError(f"there is no conversation to go on with in {self.folder}")
+                raise HistoryError(f"there is no conversation to continue in {self.folder}")
             return paths[0]
         found = [path for path in paths if path.stem.startswith(wanted) or path.stem.endswith(wanted)]
         exact = [path for path in found if path.stem == wanted]
@@ -109,7 +109,7 @@ class ChatHistory:
         if not found:
             raise HistoryError(f"no conversation {wanted!r:.60} in {self.folder}")
         shown = ", ".join(path.stem for path in found[:10])
-        raise HistoryError(f"more than one conversation is meant by {wanted!r:.60}: {shown}")
+        raise HistoryError(f"{wanted!r:.60} matches more than one conversation: {shown}")
 
     def _paths(self) -> Iterator[Path]:
         try:

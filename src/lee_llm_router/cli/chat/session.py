@@ -21,17 +21,17 @@ if TYPE_CHECKING:
     from lee_llm_router.telemetry.records import TraceRecord
 
 COMMANDS: dict[str, str] = {
-    "/role": "NAME: ask another role from now on; without a name: which there are",
-    "/retry": "ask the last question again, in place of its answer",
-    "/trace": "show whom the last call asked, and how long each took",
-    "/system": "TEXT: instructions from now on; without a text: what they are; - for none",
-    "/clear": "forget what was said, and begin anew",
-    "/save": "FILE: write what was said to a file, as Markdown or as JSON (.json)",
+    "/role": "NAME: ask another role from now on; without a name: list the roles",
+    "/retry": "ask the last question again and replace its answer",
+    "/trace": "show which targets the last call asked, and how long each took",
+    "/system": "TEXT: instructions from now on; without a text: show them; - for none",
+    "/clear": "forget the conversation and start again",
+    "/save": "FILE: write the conversation to a file, as Markdown or as JSON (.json)",
     "/help": "show this",
     "/exit": "end; so does Ctrl-D",
 }
 _HELP_ENDS = (
-    "A line that ends with \\ goes on in the next one; so does all between lines of three double quotes.",
+    'A line that ends with \\ continues in the next one, and so does everything between two lines of """.',
     "A message that begins with // is sent with one /. Ctrl-C stops an answer.",
 )
 
@@ -132,7 +132,7 @@ class ChatSession:
         try:
             self._file.append(*events)
         except OSError as error:
-            say(f"{PROGRAM}: this chat is kept no more: {self._file.path}: {error.strerror}")
+            say(f"{PROGRAM}: this chat is no longer kept: {self._file.path}: {error.strerror}")
             self._file = None
 
     def _stopped(self, question: dict[str, Any], *, again: bool) -> None:
@@ -141,7 +141,7 @@ class ChatSession:
         if part.strip():
             turn = [question, {"role": "assistant", "content": part}]
             self._keep(turn, again=again, call=self._progress.request_id, cut=True)
-            say("stopped: what came of the answer is kept, and /retry asks again")
+            say("stopped: the part of the answer that arrived is kept, and /retry asks again")
         else:
             say("\nstopped: /retry asks again")
 
@@ -165,7 +165,7 @@ class ChatSession:
         command = self._commands.get(word)
         if command is None:
             hint = Suggester().did_you_mean(word, COMMANDS)
-            say(f"no such command {word}{hint}; /help shows all, // at the beginning sends a /")
+            say(f"no such command {word}{hint}; /help shows all; begin a message with // to send a /")
             return
         command(rest)
 
@@ -189,7 +189,7 @@ class ChatSession:
         elif self._said.turns:
             self.ask(str(self._said.turns[-1][0]["content"]), again=True)
         else:
-            say("nothing was asked yet")
+            say("nothing has been asked yet")
 
     def _trace(self, _: str) -> None:
         from lee_llm_router.cli.trace.screen import draw, takes_marks  # noqa: PLC0415 - few look
@@ -200,11 +200,11 @@ class ChatSession:
         store, call_id = self._router.trace_store, self._progress.request_id
         records: Sequence[TraceRecord] = store.find(call_id) if call_id and isinstance(store, TraceReader) else []
         if not records:
-            say("nothing was asked yet" if not call_id else "the call is not in the traces")
+            say("nothing has been asked yet" if not call_id else "the call is not in the traces")
             return
         call, marks = TracedCall(tuple(records)), None if takes_marks() else ASCII_MARKS
         draw(lambda console: render_waterfall(call, console, marks))
-        say(f"{PROGRAM} trace show {call_id} shows it whole")
+        say(f"{PROGRAM} trace show {call_id} shows it in full")
 
     def _system(self, text: str) -> None:
         if not text:
@@ -218,19 +218,19 @@ class ChatSession:
         if self._said.turns:
             self._said.turns.clear()
             self.keep({"event": "clear"})
-        say("what was said is forgotten here; the file of the chat still has it" if self._file else "forgotten")
+        say("the conversation is forgotten here; the file of the chat still has it" if self._file else "forgotten")
 
     def _save(self, name: str) -> None:
         from lee_llm_router.cli.chat.saving import save  # noqa: PLC0415 - few save
 
         if not name:
-            say("/save FILE: a name is missing")
+            say("/save FILE: the file's name is missing")
             return
         try:
             path = Path(name).expanduser()
             save(path, self._said)
         except FileExistsError:
-            say(f"{name} is there already: name another file")
+            say(f"{name} already exists: name another file")
         except (OSError, RuntimeError, ValueError) as error:
             say(f"{name} cannot be written: {getattr(error, 'strerror', None) or error}")
         else:
@@ -245,7 +245,7 @@ class ChatSession:
 def greeting(session_file: ConversationFile | None, conversation: Conversation) -> str:
     """Return a chat's greeting."""
     place = "" if session_file is None else f" {session_file.id}"
-    turns = f", going on after {counted(len(conversation.turns), 'turn')}" if conversation.turns else ""
+    turns = f", continuing after {counted(len(conversation.turns), 'turn')}" if conversation.turns else ""
     return f"chat{place}{turns}: /help shows the commands, Ctrl-D ends"
 
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from lee_llm_router.response.types import LLMUsage
 
-NOT_CAPTURED = "prompts and answers were not kept: `trace: {capture: full}` in the configuration keeps them"
+NOT_CAPTURED = "prompts and answers were not kept: set `trace: {capture: full}` in the configuration to keep them"
 
 
 def render_call(
@@ -94,7 +94,7 @@ def _figures(call: TracedCall) -> Iterator[tuple[str, str]]:
     if call.cost_usd is not None or usages:
         sources = dict.fromkeys(r.cost_source for r in call.records if r.cost_usd is not None and r.cost_source)
         told = f" ({', '.join(sources)})" if sources else ""
-        part = "" if call.is_cost_whole or call.cost_usd is None else ", and what an attempt of unknown cost took"
+        part = "" if call.is_cost_whole or call.cost_usd is None else ", plus attempts of unknown cost"
         known = "not known" if call.cost_usd is None else money(call.cost_usd, is_whole=call.is_cost_whole)
         yield "cost", f"{known}{told}{part}"
 

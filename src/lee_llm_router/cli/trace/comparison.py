@@ -80,16 +80,16 @@ def hint(before: Answered, now: Answered) -> str:
     """Return a sentence on whether the two answered the same."""
     if before.error is not None or now.error is not None:
         return "There is nothing to compare: " + (
-            "neither gave an answer." if before.error is not None and now.error is not None
-            else "the call gave no answer before." if before.error is not None else "there is no answer now."
+            "neither call gave an answer." if before.error is not None and now.error is not None
+            else "the call gave no answer originally." if before.error is not None else "there is no answer now."
         )  # fmt: skip
     if _are_same(before, now):
         return "Both answers are the same, word for word."
     if before.text.split() == now.text.split():
-        return "Both answers are the same but for white space."
+        return "Both answers are the same except for white space."
     lines = zip_longest(before.text.splitlines(), now.text.splitlines())
     number = next((index for index, (one, two) in enumerate(lines, 1) if one != two), 1)
-    return f"The answers differ, from line {number} on."
+    return f"The answers differ from line {number} on."
 
 
 def _are_same(before: Answered, now: Answered) -> bool:

@@ -54,7 +54,7 @@ def render_question(record: TraceRecord, console: Console, style: ContentStyle) 
     for number, message in enumerate(messages):
         if left_out > 1 and _FIRST_MESSAGES <= number < len(messages) - _LAST_MESSAGES:
             if number == _FIRST_MESSAGES:
-                _line(console, f"… {left_out} messages between; --full shows them", "dim", style)
+                _line(console, f"… {left_out} messages in between; --full shows all", "dim", style)
             continue
         _message(message, console, style)
     if record.tools:
@@ -115,14 +115,14 @@ def write_text(console: Console, text: str, style: ContentStyle, look: str = "")
     shown, left = _shortened(laid_out, style)
     _line(console, shown, look, style)
     if left:
-        _line(console, f"… {count(left)} more characters; --full shows them", "dim", style)
+        _line(console, f"… {count(left)} more characters; --full shows all", "dim", style)
 
 
 def shown_text(text: str, style: ContentStyle) -> str:
     """Return a text in the form of `write_text`."""
     text = text if style.full else _head(text)
     shown, left = _shortened(_laid_out(text), style)
-    return _fit_to_show(shown) + (f"\n… {count(left)} more characters; --full shows them" if left else "")
+    return _fit_to_show(shown) + (f"\n… {count(left)} more characters; --full shows all" if left else "")
 
 
 def _fit_to_show(text: str) -> str:

@@ -24,19 +24,17 @@ if TYPE_CHECKING:
 def export(
     *,
     wanted: CallFilter,
-    jsonl: Annotated[
-        bool, typer.Option("--jsonl", help="Print the records, one a line of JSON, oldest call first.")
-    ] = False,
+    jsonl: Annotated[bool, typer.Option("--jsonl", help="Print the records as JSON lines, oldest call first.")] = False,
     output: Annotated[
         str | None,
-        typer.Option("--output", "-o", metavar="FILE", help="File for --jsonl, written whole or not at all."),
+        typer.Option("--output", "-o", metavar="FILE", help="File for --jsonl, written completely or not at all."),
     ] = None,
     otlp: Annotated[
         str | None,
         typer.Option("--otlp", metavar="URL", help="Send spans to this receiver (OTLP over HTTP, JSON)."),
     ] = None,
     content: Annotated[
-        bool, typer.Option("--content", help="With --otlp: send prompts and answers too, where they were captured.")
+        bool, typer.Option("--content", help="With --otlp: also send prompts and answers, if they were captured.")
     ] = False,
     folder: FolderOption = None,
     config: ConfigOption = None,
@@ -47,11 +45,11 @@ def export(
     twice sends the same spans.
     """
     if jsonl == (otlp is not None):
-        raise typer.BadParameter("it takes one of the two: --jsonl or --otlp URL")
+        raise typer.BadParameter("give either --jsonl or --otlp URL")
     if output is not None and not jsonl:
-        raise typer.BadParameter("it goes with --jsonl", param_hint="--output")
+        raise typer.BadParameter("it is only for --jsonl", param_hint="--output")
     if content and otlp is None:
-        raise typer.BadParameter("it goes with --otlp; --jsonl has what was captured", param_hint="--content")
+        raise typer.BadParameter("it is only for --otlp; --jsonl always has what was captured", param_hint="--content")
     store = trace_store(folder, config)
     if otlp is not None:
         _send(_calls(store, wanted), str(text_of(otlp, "--otlp")), content=content)
@@ -90,13 +88,13 @@ def _send(calls: Iterator[TracedCall], url: str, *, content: bool) -> None:
             sender.send(calls, line.advance)
     except LLMRouterError:
         if sent.reached is not None:
-            say(f"sent {counted(sent.calls, 'call')}, the newest; the others follow with --until"
+            say(f"sent {counted(sent.calls, 'call')}, the newest; to send the others, use --until"
                 f" {sent.reached:%Y-%m-%dT%H:%M:%S.%fZ}")  # fmt: skip
         raise
     say(f"sent {counted(sent.calls, 'call')} as {counted(sent.spans, 'span')}")
     if sent.left_out:
         say(f"left out, without a time or too large for the receiver: {counted(sent.left_out, 'call')}")
     if sent.rejected or sent.message:
-        say(f"not taken by the receiver: {counted(sent.rejected, 'span')}" + f" ({sent.message})" * bool(sent.message))
+        say(f"rejected by the receiver: {counted(sent.rejected, 'span')}" + f" ({sent.message})" * bool(sent.message))
     if sent.rejected or sent.left_out:
         raise typer.Exit(1)

@@ -11,7 +11,9 @@ from lee_llm_router.cli.arguments import text_of
 
 FieldsOption = Annotated[
     str | None,
-    typer.Option("--fields", metavar="A,B,C", help="Print these only, in this order; a dot leads inside: metadata.job"),
+    typer.Option(
+        "--fields", metavar="A,B,C", help="Print only these fields, in this order; a dot selects a part: metadata.job"
+    ),
 ]
 _MOST = 100
 
@@ -31,7 +33,7 @@ def checked_fields(given: str | None, known: Collection[str]) -> list[str] | Non
     names = [name.strip() for name in str(text_of(given, "--fields")).split(",")]
     names = list(dict.fromkeys(name for name in names if name))
     if not 0 < len(names) <= _MOST:
-        raise typer.BadParameter("names with commas between them: id,role,cost", param_hint="--fields")
+        raise typer.BadParameter("names separated by commas: id,role,cost", param_hint="--fields")
     for name in names:
         if name not in known and (name.partition(".")[0] not in known or name.endswith(".")):
             raise typer.BadParameter(_unknown(name, known), param_hint="--fields")

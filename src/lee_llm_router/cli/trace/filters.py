@@ -26,14 +26,14 @@ class CallStatusWord(StrEnum):
     cut = "cut"
 
 
-_TIME_HELP = "A length of time before now (30s, 15m, 2h, 3d) or a date or time (2027-01-15, 14:30), in UTC"
+_TIME_HELP = "A duration before now (30s, 15m, 2h, 3d), or a date or time (2027-01-15, 14:30) in UTC"
 _OPTIONS: dict[str, Any] = {
     "role": Annotated[
         str | None,
         typer.Option(
             "--role",
             "-r",
-            help="Calls to this role; * stands for any text, here and below.",
+            help="Calls to this role; * matches any text, here and below.",
             autocompletion=roles_beginning_with,
         ),
     ],
@@ -44,14 +44,19 @@ _OPTIONS: dict[str, Any] = {
         typer.Option(
             "--status",
             help="ok: answered. error: not answered. fallback: answered by another target than the first. cut: the"
-            " answer ended at its limit of tokens.",
+            " answer reached its token limit.",
         ),
     ],
     "failure": Annotated[
-        str | None, typer.Option("--failure", help="Calls with an attempt that failed so: RATE_LIMIT, timeout.")
+        str | None,
+        typer.Option("--failure", help="Calls with an attempt that failed in this way: RATE_LIMIT, timeout."),
     ],
-    "since": Annotated[str | None, typer.Option("--since", help=f"Calls that began then or later. {_TIME_HELP}.")],
-    "until": Annotated[str | None, typer.Option("--until", help="Calls that began before; as --since.")],
+    "since": Annotated[
+        str | None, typer.Option("--since", help=f"Calls that began at this time or later. {_TIME_HELP}.")
+    ],
+    "until": Annotated[
+        str | None, typer.Option("--until", help="Calls that began before this time, written as for --since.")
+    ],
     "slower_than": Annotated[
         str | None, typer.Option("--slower-than", help="Calls that took at least this long: 800ms, 1.5s.")
     ],
@@ -61,7 +66,10 @@ _OPTIONS: dict[str, Any] = {
     ],
     "grep": Annotated[
         str | None,
-        typer.Option("--grep", help="Calls that hold this text anywhere, in any case; texts too where captured."),
+        typer.Option(
+            "--grep",
+            help="Calls that contain this text anywhere, in any case; prompts and answers too, if captured.",
+        ),
     ],
 }
 
@@ -114,7 +122,7 @@ def call_filter(
     now = time.time()
     slower = None
     if slower_than is not None and (slower := seconds_of(slower_than, bare=True)) is None:
-        raise typer.BadParameter("a length of time is written 800ms, 1.5s, 2m", param_hint="--slower-than")
+        raise typer.BadParameter("write a duration as 800ms, 1.5s or 2m", param_hint="--slower-than")
     return CallFilter(
         role=text_of(role, "--role"),
         provider=text_of(provider, "--provider"),
@@ -137,7 +145,7 @@ def _moment(text: str | None, now: float, option: str) -> float | None:
     moment = moment_of(text, now)
     if moment is None:
         raise typer.BadParameter(
-            "a moment is written 30s, 15m, 2h, 3d (before now), today, yesterday, 2027-01-15, 14:30, 2027-01-15T14:30"
+            "write a time as 30s, 15m, 2h, 3d (before now), today, yesterday, 2027-01-15, 14:30, 2027-01-15T14:30"
             " (in UTC) or 2027-01-15T14:30+02:00",
             param_hint=option,
         )
@@ -159,5 +167,5 @@ def _failure_type(word: str) -> str:
 def _entry(text: str) -> tuple[str, str]:
     name, equals, value = text.partition("=")
     if not name or not equals:
-        raise typer.BadParameter("an entry is written NAME=VALUE: tenant=acme", param_hint="--metadata")
+        raise typer.BadParameter("write an entry as NAME=VALUE: tenant=acme", param_hint="--metadata")
     return name, value

@@ -30,14 +30,15 @@ def follow(
     *,
     wanted: CallFilter,
     attempts: Annotated[
-        bool, typer.Option("--attempts", "-a", help="Show each attempt too, as soon as it has ended.")
+        bool, typer.Option("--attempts", "-a", help="Also show each attempt, as soon as it has ended.")
     ] = False,
     folder: Annotated[
         Path | None,
-        typer.Option("--dir", file_okay=False, help="Folder of traces, which need not be there yet."),
+        typer.Option("--dir", file_okay=False, help="Folder of traces, which need not exist yet."),
     ] = None,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print the records of each call, one a line; with --attempts as they come.")
+        bool,
+        typer.Option("--json", help="Print the records of each call, one per line; with --attempts as they arrive."),
     ] = False,
     fields: FieldsOption = None,
     config: ConfigOption = None,

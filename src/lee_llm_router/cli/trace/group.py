@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 
 trace_app = typer.Typer(
     name="trace",
-    help="Show what was traced: without a command the calls traced last, a row for each, the newest at the end.",
-    short_help="Show what was traced.",
+    help="Show traces. Without a command: the last calls, one row each, the newest at the end.",
+    short_help="Show traces of calls.",
     epilog="Example: lee-llm-router trace --last 5 --status error --since 2h",
     rich_markup_mode=None,
     invoke_without_command=True,
@@ -51,11 +51,11 @@ def trace(
     *,
     wanted: CallFilter,
     last: Annotated[
-        int, typer.Option("--last", "-n", min=1, help="How many calls, counted from the newest that match.")
+        int, typer.Option("--last", "-n", min=1, help="How many of the newest matching calls to show.")
     ] = 10,
     attempts: Annotated[bool, typer.Option("--attempts", "-a", help="Show each attempt below its call.")] = False,
     folder: FolderOption = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the records, one a line.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the records, one per line.")] = False,
     fields: FieldsOption = None,
     config: ConfigOption = None,
 ) -> None:
@@ -102,7 +102,7 @@ def _write_records(calls: Sequence[TracedCall], names: Sequence[str] | None) -> 
 trace_app.command(epilog="Example: lee-llm-router trace show @1", short_help="Show one call, whole.")(show)
 trace_app.command(
     epilog="Example: lee-llm-router trace replay @1 --target groq/llama-4-scout",
-    short_help="Ask the same again elsewhere, and compare.",
+    short_help="Ask the same again of another target, and compare.",
 )(replay)
 trace_app.command(
     epilog="Example: lee-llm-router trace report --since 7d -o week.html", short_help="Write a page of HTML."
@@ -113,7 +113,7 @@ trace_app.command(
     short_help="Count calls, errors, times, tokens and cost.",
 )(stats)
 trace_app.command(
-    epilog="Example: lee-llm-router trace follow --status error", short_help="Show calls as they end, of any process."
+    epilog="Example: lee-llm-router trace follow --status error", short_help="Show calls of all processes as they end."
 )(follow)
 trace_app.command(
     epilog="Example: lee-llm-router trace prune --older-than 30d --dry-run", short_help="Delete old traces."

@@ -51,7 +51,7 @@ def written_lines(calls: Iterable[TracedCall], output: str, line: ProgressLine) 
     except (BrokenPipeError, OutputError):
         raise
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "this can be no path"
+        reason = getattr(error, "strerror", None) or "this cannot be a path"
         raise ConfigError(f"{bounded(output)} cannot be written: {reason}", sent=False) from None
     return len(ends) - 1, records
 

@@ -212,7 +212,7 @@ def _endpoint(url: str) -> tuple[str, str | None]:
     except ValueError:
         parts = urlsplit("")
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ConfigError(f"{quoted(url, limit=200)!r} is no address: http://localhost:4318 is one", sent=False)
+        raise ConfigError(f"{quoted(url, limit=200)!r} is not an address like http://localhost:4318", sent=False)
     credentials, _, host = parts.netloc.rpartition("@")
     path = parts.path.rstrip("/")
     path = path if path.endswith(TRACES_PATH) else path + TRACES_PATH
@@ -229,7 +229,9 @@ def _headers(environment: Mapping[str, str], credentials: str | None) -> list[tu
     try:
         return [(name.encode("ascii"), value.encode("latin-1")) for name, value in found.items()]
     except UnicodeEncodeError:
-        raise ConfigError("OTEL_EXPORTER_OTLP_HEADERS holds what no header can", sent=False) from None
+        raise ConfigError(
+            "OTEL_EXPORTER_OTLP_HEADERS holds characters that no header may contain", sent=False
+        ) from None
 
 
 def _resource(environment: Mapping[str, str]) -> dict[str, str]:
@@ -255,7 +257,7 @@ def _pairs(text: str, variable: str) -> list[tuple[str, str]]:
     for part in filter(None, (part.strip() for part in text.split(","))):
         name, equals, value = part.partition("=")
         if not equals or not name.strip():
-            raise ConfigError(f"{variable} must be name=value pairs with commas between them", sent=False)
+            raise ConfigError(f"{variable} must be name=value pairs separated by commas", sent=False)
         found.append((unquote(name.strip()), unquote(value.strip())))
     return found
 

@@ -19,7 +19,7 @@ def path(folder: FolderOption = None, config: ConfigOption = None) -> None:
 
     place = store_path(trace_store(folder, config))
     if place is None:
-        raise ConfigError("the traces of this store are in no file or folder that it names")
+        raise ConfigError("this store names no file or folder for its traces")
     text = os.fspath(place)
     # A script gets the bytes of the path, a terminal its printable form.
     write_line(escaped(text) if sys.stdout.isatty() else text)

@@ -25,15 +25,17 @@ def prune(
     older_than: Annotated[
         str | None,
         typer.Option(
-            "--older-than", metavar="TIME", help="What was written longer ago: 30d, 12h. Of files whole days."
+            "--older-than",
+            metavar="TIME",
+            help="Delete what was written longer ago than this: 30d, 12h. From files, whole days.",
         ),
     ] = None,
     keep_mb: Annotated[
         float | None,
-        typer.Option("--keep-mb", min=0, help="Keep the newest that have so many megabytes together; the rest goes."),
+        typer.Option("--keep-mb", min=0, help="Keep the newest traces up to this many megabytes; delete the rest."),
     ] = None,
     everything: Annotated[bool, typer.Option("--all", help="Everything.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be deleted.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be deleted.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     folder: FolderOption = None,
     as_json: JsonOption = False,
@@ -78,15 +80,15 @@ def _moment(older_than: str | None, *, everything: bool, keep_mb: float | None) 
 
     if everything:
         if older_than is not None or keep_mb is not None:
-            raise typer.BadParameter("it goes without --older-than and --keep-mb", param_hint="--all")
+            raise typer.BadParameter("it cannot be combined with --older-than or --keep-mb", param_hint="--all")
         return inf
     if older_than is None:
         if keep_mb is None:
-            raise typer.BadParameter("it takes what to delete: --older-than 30d, --keep-mb 500 or --all")
+            raise typer.BadParameter("say what to delete: --older-than 30d, --keep-mb 500 or --all")
         return None
     seconds = seconds_of(str(text_of(older_than, "--older-than")))
     if seconds is None:
-        raise typer.BadParameter("a length of time is written 30d, 12h, 2w", param_hint="--older-than")
+        raise typer.BadParameter("write a duration as 30d, 12h or 2w", param_hint="--older-than")
     return time.time() - seconds
 
 
@@ -100,7 +102,7 @@ def _is_agreed(yes: bool) -> bool:
     if yes:
         return True
     if sys.stdin is None or not sys.stdin.isatty():
-        raise typer.BadParameter("nobody can be asked here: give --yes, or --dry-run", param_hint="--yes")
+        raise typer.BadParameter("there is no terminal to confirm at: use --yes or --dry-run", param_hint="--yes")
     if typer.confirm("Delete?", err=True):
         return True
     say(f"{PROGRAM}: nothing was deleted")

@@ -84,7 +84,9 @@ def trace_store(folder: Path | None, config: Path | None = None, *, quiet: bool 
         return files
     store = open_store(settings)
     if not isinstance(store, TraceReader):
-        raise ConfigError(f"traces of the store {settings.store.type!r} cannot be read here: it has no last and find")
+        raise ConfigError(
+            f"traces of the store {settings.store.type!r} cannot be read here: it has no `last` and `find`"
+        )
     return scanner_of(store)
 
 
@@ -104,7 +106,7 @@ def nothing_found(store: object, wanted: CallFilter) -> str:
 def tell_skipped(store: object) -> None:
     """Report how many lines of the store were unreadable, if there were any."""
     if skipped := getattr(store, "skipped", 0):
-        say(f"unreadable lines passed over: {skipped}")
+        say(f"unreadable lines skipped: {skipped}")
 
 
 def named_config(config: Path | None) -> Path | None:
@@ -124,7 +126,7 @@ def take_options_before_command(ctx: typer.Context) -> None:
     given = [name for name in ctx.params if name not in _FOR_ALL and _is_given(ctx, name)]
     if given:
         option = "--" + given[0].removeprefix("as_").replace("_", "-")
-        raise typer.BadParameter(f"it goes without a command, or after it: trace {ctx.invoked_subcommand} {option} ...",
+        raise typer.BadParameter(f"put it after the command: trace {ctx.invoked_subcommand} {option} ...",
                                  param_hint=option)  # fmt: skip
     _before_command.set(_places_in(ctx.params))
 
@@ -151,7 +153,7 @@ def find_call(store: TraceScanner, wanted: str) -> TracedCall:
         raise typer.BadParameter(f"no call with the id {printable(wanted)!r}; `trace` lists them", param_hint="ID")
     if len(ids) > 1:
         shown = ", ".join(map(printable, ids[:_SHOWN_IDS])) + (", ..." if len(ids) > _SHOWN_IDS else "")
-        raise typer.BadParameter(f"more than one call has such an id: {shown}", param_hint="ID")
+        raise typer.BadParameter(f"more than one call matches this id: {shown}", param_hint="ID")
     return TracedCall(tuple(store.find(ids[0])))
 
 
@@ -176,7 +178,7 @@ def _newest(store: TraceScanner, wanted: str) -> TracedCall:
 
     number = int(wanted[1:]) if wanted[1:].isdecimal() and len(wanted) < 12 else 0
     if number < 1:
-        raise typer.BadParameter("after @ stands a number: @1 is the newest call", param_hint="ID")
+        raise typer.BadParameter("@ is followed by a number: @1 is the newest call", param_hint="ID")
     if number <= _NEAR:
         calls = calls_from(store.last(number))
         call = calls[0] if len(calls) == number else None
@@ -213,7 +215,7 @@ IdArgument = Annotated[
     str,
     typer.Argument(
         metavar="ID",
-        help="The call: its id, the beginning or the end of it, or @1 for the newest, @2 for the one before.",
+        help="The call: its id, the start or end of its id, or @1 for the newest, @2 for the one before.",
         autocompletion=ids_beginning_with,
     ),
 ]

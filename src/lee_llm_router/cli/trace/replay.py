@@ -38,9 +38,9 @@ def replay(
     ] = None,
     target: Annotated[
         str | None,
-        typer.Option("--target", help="Ask this provider/model: of the configuration, else by a vendor's name."),
+        typer.Option("--target", help="Ask this provider/model: a provider of the configuration, else a vendor."),
     ] = None,
-    full: Annotated[bool, typer.Option("--full", help="Show long answers whole.")] = False,
+    full: Annotated[bool, typer.Option("--full", help="Show long answers in full.")] = False,
     as_json: JsonOption = False,
     folder: FolderOption = None,
     config: ConfigOption = None,
@@ -56,7 +56,7 @@ def replay(
 
     role, target = text_of(role, "--role"), text_of(target, "--target")
     if role is not None and target is not None:
-        raise typer.BadParameter("it goes without --role", param_hint="--target")
+        raise typer.BadParameter("it cannot be combined with --role", param_hint="--target")
     call = find_call(trace_store(folder, config), wanted)
     before = _answered_before(call)
     now = _ask_again(call, role, target, config)

@@ -52,16 +52,16 @@ def replay_request(call: TracedCall, provider: str | None) -> ReplayRequest:
     if provider != asked.provider:
         foreign = [name for name in _OF_ONE_VENDOR if settings.pop(name, None)]
         if foreign:
-            notes.append(f"not asked for again, since it is for {asked.provider} alone: {', '.join(foreign)}")
+            notes.append(f"not sent again, because it is only for {asked.provider}: {', '.join(foreign)}")
     elif _holds(settings.get("headers"), MASK):
         del settings["headers"]
-        notes.append("not sent again: headers, since a key in them was masked")
+        notes.append("not sent again: headers, because a key in them was masked")
     if "schema" in settings and not isinstance(settings["schema"], Mapping):
         del settings["schema"]
-        notes.append("not asked for again: the schema, which was a type of the program")
+        notes.append("not sent again: the schema, which was a Python type of the program")
     if _holds([asked.messages, asked.tools, settings], MASK):
-        notes.append(f"what was kept holds {MASK}: where that stands for a key or a text that was masked, the question"
-                     " is another one")  # fmt: skip
+        notes.append(f"what was kept holds {MASK}: if that replaced a key or another text, the question"
+                     " is a different one")  # fmt: skip
     options = {**settings, "drop_unsupported": True}
     if asked.tools:
         options["tools"] = list(asked.tools)
@@ -72,20 +72,22 @@ def replay_request(call: TracedCall, provider: str | None) -> ReplayRequest:
 def _captured(call: TracedCall) -> TraceRecord:
     """Return the record of the first attempt, which has the caller's original question."""
     if call.records[0].operation is not None:
-        raise CannotReplayError(f"it was no chat completion, but: {call.records[0].operation}")
+        raise CannotReplayError(f"it was not a chat completion but: {call.records[0].operation}")
     asked = next((record for record in call.records if record.messages is not None), None)
     if asked is None:
         if not call.attempts:
             raise CannotReplayError("no target was asked in this call, so no question was kept")
         raise CannotReplayError(
-            "its question was not kept; for calls from now on, set `capture: full` in the section `trace` of the"
+            "its question was not kept; to keep the questions of later calls, set `trace: {capture: full}` in the"
             " configuration"
         )
     if not asked.messages:
         raise CannotReplayError("its question was kept without a message")
     for name in ("messages", "tools", "settings"):
         if _is_shortened(getattr(asked, name)):
-            raise CannotReplayError(f"its {name} were too long to be kept whole; the rest would be another question")
+            raise CannotReplayError(
+                f"its {name} were too long to be kept completely; the rest would be a different question"
+            )
     return asked
 
 

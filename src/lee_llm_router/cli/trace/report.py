@@ -35,7 +35,9 @@ def report(
     ] = Path("report.html"),
     most: Annotated[
         int,
-        typer.Option("--last", min=1, max=_MOST_ROWS, help="Show so many calls one by one, and sum up those before."),
+        typer.Option(
+            "--last", min=1, max=_MOST_ROWS, help="Show this many calls one by one, and sum up the earlier ones."
+        ),
     ] = _MOST_IN_FILE,
     folder: FolderOption = None,
     config: ConfigOption = None,
@@ -73,10 +75,10 @@ def report(
 def serve(
     *,
     wanted: CallFilter,
-    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Port. Default: one that is free.")] = 0,
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Port. Default: a free one.")] = 0,
     opens: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
     most: Annotated[
-        int, typer.Option("--last", min=1, max=_MOST_IN_FILE, help="Show so many calls, the newest.")
+        int, typer.Option("--last", min=1, max=_MOST_IN_FILE, help="Show this many of the newest calls.")
     ] = _MOST_SERVED,
     folder: FolderOption = None,
     config: ConfigOption = None,
@@ -99,7 +101,7 @@ def serve(
             import webbrowser  # noqa: PLC0415
 
             if not webbrowser.open(server.single_use_url()):
-                say("no browser could be started: open the address above")
+                say("no browser could be started: open the address above yourself")
         server.serve_forever(poll_interval=0.25)
 
 
@@ -133,7 +135,7 @@ def _write_page(path: Path, page: bytes) -> None:
     try:
         write_whole_file(path, lambda write: write(page))
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "this can be no path"
+        reason = getattr(error, "strerror", None) or "this cannot be a path"
         raise OutputError(f"{bounded(str(path))} cannot be written: {reason}") from error
 
 

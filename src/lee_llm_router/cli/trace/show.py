@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def show(
     wanted: IdArgument,
     *,
-    full: Annotated[bool, typer.Option("--full", help="Show long texts and conversations whole.")] = False,
+    full: Annotated[bool, typer.Option("--full", help="Show long texts and conversations in full.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the call as JSON, with its records.")] = False,
     fields: FieldsOption = None,
     folder: FolderOption = None,

@@ -215,7 +215,7 @@ def _name(value: str | None) -> str:
 def estimate_note(found: TraceStatistics) -> str:
     """Return the note about estimated numbers."""
     kept = found.total.kept
-    return f"All numbers are estimates: `sample` has dropped good calls, and those of the {kept} kept stand for them."
+    return f"All numbers are estimates: `sample` dropped successful calls, and those of the {kept} kept represent them."
 
 
 def _notes(found: TraceStatistics) -> list[str]:

@@ -27,8 +27,8 @@ def stats(
         typer.Option(
             "--by",
             metavar="NAME",
-            help="A row for each role, day (UTC), provider, model, failure or metadata.NAME; several with commas"
-            " between them. By provider, model or failure single attempts are counted.",
+            help="One row per role, day (UTC), provider, model, failure or metadata.NAME; several with commas"
+            " between them. With provider, model or failure, single attempts are counted.",
         ),
     ] = "",
     folder: FolderOption = None,
