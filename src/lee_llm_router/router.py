@@ -161,7 +161,9 @@ class LeeLLMRouter(RouterState, OperationCalls, BatchCalls):
                 raise RouterClosedError("the router is closed", sent=False)
             old = self._assembly
             if old.config.origin.file is None:
-                raise ConfigError("this router was not built from a file, so there is none to read again", sent=False)
+                raise ConfigError(
+                    "this router was not built from a file, so there is no file to read again", sent=False
+                )
             new = Assembly(load_config(Path(old.config.origin.file)), self._options, before=old)
             self._retired = [closing for closing in self._retired if closing.alive]
             self._retired.append(old.retire(new))

@@ -46,7 +46,7 @@ def test_it_says_whom_a_call_asks_who_is_passed_over_and_why(run: Run, here: Pat
     lines = [line.strip() for line in out.splitlines()]
     assert (code, lines[0]) == (0, "role planner asks good/small")
     assert "1. keyless/large failing: environment variable A_KEY_THAT_IS_NOT_SET is not set" in lines
-    assert any(line.startswith("2. program/large skipped: it cannot express what is asked: ") for line in lines)
+    assert any(line.startswith("2. program/large skipped: it does not support what is asked: ") for line in lines)
     assert "3. good/small asked" in lines and "4. named/large next" in lines
     assert (
         "model small (fallback), temperature 0.9 (fallback), seed 3 (call), extra_body.note 1 (role), timeout 120 s (d"

@@ -353,7 +353,7 @@ class TestCompleteByTarget:
             (["groc/x"], "lee-llm-router: 'groc/x': unknown vendor 'groc' (did you mean 'groq'?"),
             (
                 ["openai/x", "groq/y"],
-                "there is a key for none of the targets: set OPENAI_API_KEY for openai; GROQ_API_KEY",
+                "none of the targets has a key: set OPENAI_API_KEY for openai; GROQ_API_KEY",
             ),
         ],
     )

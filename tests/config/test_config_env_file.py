@@ -127,7 +127,7 @@ def test_one_that_everybody_may_write_is_not_read(tmp_path: Path, mode: int, cap
     path = put(tmp_path, "WORD=forged")
     (tmp_path / ".env").chmod(mode)
     assert word(load_config(path)) == "none"
-    assert "everybody may write" in caplog.text
+    assert "everybody can write" in caplog.text
 
 
 def test_one_of_a_stranger_is_not_read(

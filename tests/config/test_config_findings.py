@@ -126,9 +126,9 @@ def test_wrong_settings_are_findings(settings: str, said: str, either_parser: No
         ("type: probe, api: openai-caht",
          "3:27: llm.providers.p.api: one of 'openai-chat' or 'openai-responses' is wanted"
          " (did you mean 'openai-chat'?)"),
-        ("type: probe, api_key: abcdef", "3:22: llm.providers.p.api_key: a key is never written in the file: "
+        ("type: probe, api_key: abcdef", "3:22: llm.providers.p.api_key: never write a key in the file: "
          "name its environment variable with api_key_env"),
-        ("type: probe, Token: abcdef", "3:22: llm.providers.p.Token: a key is never written in the file: "
+        ("type: probe, Token: abcdef", "3:22: llm.providers.p.Token: never write a key in the file: "
          "name its environment variable with api_key_env"),
         ("type: mock, script: [{txt: a}]",
          "3:31: llm.providers.p.script[0].txt: unknown key (did you mean 'text'?)"),
@@ -147,14 +147,14 @@ def test_wrong_settings_are_findings(settings: str, said: str, either_parser: No
          "https://, a host, perhaps a path"),
         ("type: probe, base_url: 'http://h/v1?v=1'",
          "3:32: llm.providers.p.base_url: an address ends with its path: nothing after ? or #"),
-        ("type: probe, base_url: 'http://me:pw@h/v1'", "3:32: llm.providers.p.base_url: no user or password goes into "
-         "an address: name the key with api_key_env"),
-        ("type: probe, base_url: 'http://me@[h/v1'", "3:32: llm.providers.p.base_url: no user or password goes into "
-         "an address: name the key with api_key_env"),
-        ("type: probe, headers: {Authorization: Bearer abc}", "3:47: llm.providers.p.headers.Authorization: a key is "
-         "never written in the file: put ${NAME} in its place, NAME being its environment variable"),
-        ("type: probe, headers: {x-api-key: abc}", "3:43: llm.providers.p.headers.x-api-key: a key is never written "
-         "in the file: put ${NAME} in its place, NAME being its environment variable"),
+        ("type: probe, base_url: 'http://me:pw@h/v1'", "3:32: llm.providers.p.base_url: an address must not contain "
+         "a user or password: name the key with api_key_env"),
+        ("type: probe, base_url: 'http://me@[h/v1'", "3:32: llm.providers.p.base_url: an address must not contain "
+         "a user or password: name the key with api_key_env"),
+        ("type: probe, headers: {Authorization: Bearer abc}", "3:47: llm.providers.p.headers.Authorization: never "
+         "write a key in the file: put ${NAME} instead, where NAME is its environment variable"),
+        ("type: probe, headers: {x-api-key: abc}", "3:43: llm.providers.p.headers.x-api-key: never write a key "
+         "in the file: put ${NAME} instead, where NAME is its environment variable"),
     ],
 )  # fmt: skip
 def test_wrong_providers_are_findings(provider: str, said: str) -> None:
@@ -198,7 +198,7 @@ def test_names_of_variables_are_taken(name: str) -> None:
          ["1:1: llm.providers: missing", "1:7: llm.provders: unknown key (did you mean 'providers'?)",
           "1:58: llm.roles.r.provider: no such provider"]),
         ("llm: {providers: {p: {type: mock}}, roles: {a: {provider: p}, b: {provider: p}}}\n",
-         ["1:1: llm.default_role: missing: with several roles, say which serves where none is asked for"]),
+         ["1:1: llm.default_role: missing: with several roles, name the one for calls that name none"]),
         ("llm: {policy: simpel, providers: {p: {type: mock}}, roles: {a: {provider: p}}}\n",
          ["1:15: llm.policy: unknown routing policy (did you mean 'simple'?)"]),
         ("llm: {trace: {keep_days: -1, capture: all, dri: x},\n"
@@ -235,14 +235,14 @@ llm:
         "9:20: llm.roles.planner.temperature: a number is wanted",
         "10:28: llm.roles.planner.fallback_providers[0]: no such provider (did you mean 'codex'?)",
         "10:60: llm.roles.planner.fallback_providers[1].model: text is wanted: put it in quotes",
-        "10:72: llm.roles.planner.fallback_providers[3]: the same provider, model and settings stand in the chain "
-        "already",
+        "10:72: llm.roles.planner.fallback_providers[3]: the same provider, model and settings are already in the "
+        "chain",
     ]
 
 
 def test_the_same_target_twice_is_a_finding_and_another_model_is_not() -> None:
     """Two targets are the same if provider, model and settings are, wherever these were written."""
-    same = "the same provider, model and settings stand in the chain already"
+    same = "the same provider, model and settings are already in the chain"
     assert findings(role("model: m, fallback_providers: [p]")) == [f"6:36: llm.roles.r.fallback_providers[0]: {same}"]
     assert findings(role("fallback_providers: [{provider: p, model: m}]", "type: mock, model: m")) == [
         f"6:26: llm.roles.r.fallback_providers[0]: {same}"

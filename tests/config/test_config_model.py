@@ -133,7 +133,7 @@ def test_the_models_dispatch_by_type_like_the_file() -> None:
         ({"roles": {"planner": {"provider": "a"}}, "default_role": "planer"}, ("default_role",),
          "no such role (did you mean 'planner'?)"),
         ({"roles": {"r": {"provider": "a", "fallback_providers": ["a"]}}}, ("roles", "r", "fallback_providers", 0),
-         "the same provider, model and settings stand in the chain already"),
+         "the same provider, model and settings are already in the chain"),
     ],
 )  # fmt: skip
 def test_the_models_refuse_what_the_file_may_not_say(
@@ -178,9 +178,9 @@ def test_types_are_registered_once_unless_replaced() -> None:
     """Registering a name twice is an error, so that two libraries notice."""
     registry.register("taken_once", ProbeProvider, replace=True)
     for name in ("taken_once", "http", "openai_http"):
-        with pytest.raises(ValueError, match="registered already"):
+        with pytest.raises(ValueError, match="already registered"):
             registry.register(name, ProbeProvider)
-        with pytest.raises(ValueError, match="registered already"):
+        with pytest.raises(ValueError, match="already registered"):
             registry.register_alias(name, "http", {})
     with pytest.raises(ValueError, match=r"package\.module:Class"):
         registry.register("no_colon", "package.module.Class")

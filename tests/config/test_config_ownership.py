@@ -121,7 +121,7 @@ def test_what_everybody_may_write_is_not_used(
     if used:
         assert find_config() == file
     else:
-        with pytest.raises(ConfigError, match="everybody may write"):
+        with pytest.raises(ConfigError, match="everybody can write"):
             find_config()
 
 

@@ -27,7 +27,7 @@ class WordyProvider(MockProvider):
     config_model = WordyConfig
 
 
-@pytest.mark.parametrize("words", ["missing: say more", "unknown key", "a key is never written here"])
+@pytest.mark.parametrize("words", ["missing: say more", "unknown key", "never write a key here"])
 def test_the_words_of_a_message_do_not_move_its_finding(words: str) -> None:
     """A finding with a validator's words points at the value, whatever the words are."""
     registry.register("wordy", WordyProvider, replace=True)
@@ -54,7 +54,7 @@ def test_a_mistake_that_only_the_models_see_has_its_position() -> None:
     """The model of an alias comes from the registry, so that a repeat shows only in the finished models."""
     registry.register_alias("mock_eu", "mock", {"model": "eu-1"}, replace=True)
     assert findings(role("fallback_providers: [{provider: p, model: eu-1}]", provider="type: mock_eu")) == [
-        "6:26: llm.roles.r.fallback_providers[0]: the same provider, model and settings stand in the chain already"
+        "6:26: llm.roles.r.fallback_providers[0]: the same provider, model and settings are already in the chain"
     ]
 
 

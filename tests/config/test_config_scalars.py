@@ -74,7 +74,7 @@ def test_a_number_too_long_to_be_one_is_not_computed(written: str) -> None:
         ("\u00a0\u00a0w: 1", "U+00A0"),
         ("w:\u2003{a: 1}\n  b: 1", "U+2003"),
         ("\u200bw: 1", "U+200B"),
-        ("\ufeffw: 1", "no YAML file may hold"),
+        ("\ufeffw: 1", "YAML does not allow"),
     ],
 )  # fmt: skip
 def test_a_syntax_error_says_what_is_likely_wrong(line: str, said: str) -> None:

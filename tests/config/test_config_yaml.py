@@ -17,8 +17,8 @@ from lee_llm_router.config import load_config
         (b"# only a comment\n", "1:1: llm: missing: the file is empty"),
         (b"llm:\n  \xff: 1\n", "2:3: not UTF-8 text (a binary file?)"),
         ("é: é\n".encode() + b"\xe9\n", "2:1: not UTF-8 text (a binary file?)"),
-        (b"\x7fELF\x00\x01", "1:1: a character that no YAML file may hold (a binary file?)"),
-        (b"llm:\n  a: \x00\n", "2:6: a character that no YAML file may hold (a binary file?)"),
+        (b"\x7fELF\x00\x01", "1:1: a character that YAML does not allow (a binary file?)"),
+        (b"llm:\n  a: \x00\n", "2:6: a character that YAML does not allow (a binary file?)"),
         (role().encode("utf-16"), "UTF-16 text, not UTF-8: save it as UTF-8"),
         (b"a: 1\n" * 200_001, "larger than 1,000,000 bytes"),
         (b"x" * 10_000_000, "larger than 1,000,000 bytes"),
@@ -27,7 +27,7 @@ from lee_llm_router.config import load_config
         (b"llm: 'x\n", "2:1: not YAML: "),
         (b"llm: @x\n", "1:6: not YAML: "),
         (b"%YAML 9.9\n---\na: 1\n", "1:1: not YAML: "),
-        (b"a: 1\n---\nb: 2\n", "2:1: a second document: one is wanted"),
+        (b"a: 1\n---\nb: 2\n", "2:1: a second document: only one is allowed"),
         (b"- 1\n", "1:1: llm: missing: a mapping with the key llm is wanted"),
         (b"42\n", "1:1: llm: missing: a mapping with the key llm is wanted"),
         (b"app: 1\n", "1:1: llm: the top key llm is missing"),
@@ -137,7 +137,7 @@ def test_a_merge_of_what_is_no_mapping_is_a_finding(bad: str) -> None:
 )  # fmt: skip
 def test_tags_are_findings_and_run_nothing(value: str, either_parser: None) -> None:
     """Only the tags of plain values are allowed, and a finding does not show the tag."""
-    assert findings(role(f"metadata: {value}")) == ["6:15: llm.roles.r.metadata: a tag, and none is allowed here"]
+    assert findings(role(f"metadata: {value}")) == ["6:15: llm.roles.r.metadata: a tag, which is not allowed here"]
 
 
 def test_plain_tags_are_read(either_parser: None) -> None:

@@ -29,7 +29,7 @@ def _add(key: str, number: int) -> ScriptCall:
     "url", ["localhost:6379", "http://h:1", "redis://h:port", "redis://h:6379/0?max_connections=x"]
 )
 def test_what_is_no_address_is_refused_without_quoting_it(url: str) -> None:
-    with pytest.raises(ConfigError, match="address of Redis") as caught:
+    with pytest.raises(ConfigError, match="Redis address") as caught:
         RedisConnection(url)
     assert url not in str(caught.value)
 

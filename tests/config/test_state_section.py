@@ -17,7 +17,7 @@ llm:
 @pytest.mark.parametrize(
     ("state", "where", "words"),
     [
-        ("{type: redis, url: 'localhost:6379'}", "llm.state.url", "begins with redis://"),
+        ("{type: redis, url: 'localhost:6379'}", "llm.state.url", "must begin with redis://"),
         ("{type: redis, url: 'redis://localhost:port'}", "llm.state.url", "the port"),
         ("{type: redis, url: 'redis://localhost:6379/main'}", "llm.state.url", "number of a database"),
         ("{type: redis, url: 'redis://localhost', path: x}", "llm.state.path", "belongs in a state of type sqlite"),
@@ -38,5 +38,5 @@ def test_addresses_of_redis_are_taken(url: str) -> None:
 
 
 def test_an_option_that_redis_py_does_not_know_is_told_at_the_start() -> None:
-    with pytest.raises(ConfigError, match="an option in the address of Redis"):
+    with pytest.raises(ConfigError, match="the Redis address has an option"):
         LeeLLMRouter(TEXT % "{type: redis, url: 'redis://localhost?foo=1'}", trace_store=False)

@@ -154,7 +154,7 @@ def test_no_secret_is_shown(here: Path) -> None:
 def test_a_file_that_was_changed_meanwhile_is_left_alone(here: Path) -> None:
     (repair,) = planned(here, "llm:\n  providers: {p: {type: mock}}\n  roles: {r: {provder: p}}\n")
     (here / "c.yaml").write_text("something else\n")
-    with pytest.raises(OSError, match="changed meanwhile"):
+    with pytest.raises(OSError, match="changed in the meantime"):
         repair.apply()
     assert (here / "c.yaml").read_text() == "something else\n"
     assert sorted(os.listdir(here)) == ["c.yaml"]
@@ -168,7 +168,7 @@ def test_a_link_stays_a_link_and_a_new_file_takes_no_ones_place(here: Path) -> N
     assert (here / "link").is_symlink()
     assert (here / "real").read_text() == "new"
     assert stat.S_IMODE((here / "real").stat().st_mode) == 0o640
-    with pytest.raises(OSError, match="meanwhile"):
+    with pytest.raises(OSError, match="in the meantime"):
         replace_file(here / "real", b"newer", None)
     assert (here / "real").read_text() == "new"
 

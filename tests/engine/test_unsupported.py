@@ -115,7 +115,7 @@ def test_a_setting_of_a_role_is_found_at_load_and_by_the_doctor(
     (warning,) = caplog.messages
     assert place in warning and "its sampling cannot be repeated" in warning
     (found,) = [result for result in diagnose({"llm": config(**role)}) if result.id == "LLR603"]
-    assert found.level == "warning" and "a cannot express this" in found.message
+    assert found.level == "warning" and "a does not support this" in found.message
 
 
 def test_a_file_is_told_with_line_and_column(tmp_path: Any, caplog: pytest.LogCaptureFixture) -> None:

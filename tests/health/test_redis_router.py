@@ -93,7 +93,7 @@ def test_a_redis_that_is_gone_is_one_warning_and_no_lost_call(
 def test_an_address_that_is_none_or_has_a_password_written_out_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither is quoted. In a variable it may stand."""
     monkeypatch.setenv("STATE", "http://user:pa55@host")
-    for url, says in (("redis://user:pa55@host", r"put \$\{NAME\} in place"), ("${STATE}", "address of Redis")):
+    for url, says in (("redis://user:pa55@host", r"put \$\{NAME\} instead"), ("${STATE}", "Redis address")):
         config = {
             "llm": {
                 "state": {"type": "redis", "url": url},

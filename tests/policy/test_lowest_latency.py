@@ -24,7 +24,7 @@ def test_the_fastest_of_late_is_asked_once_all_are_measured() -> None:
     assert asks(policy, context()) == "cba"
     policy.observe(record("c", elapsed=200))
     choice = policy.choose("r", CONFIG, context=context())
-    assert names(choice) == ["b", "c", "a"] and choice.reason == "the fastest of late: 100 ms"
+    assert names(choice) == ["b", "c", "a"] and choice.reason == "the fastest recently: 100 ms"
     for _ in range(20):
         policy.observe(record("b", elapsed=900))
     assert asks(policy, context()) == "cab"
@@ -93,7 +93,7 @@ def test_a_router_learns_which_target_is_fast_from_its_own_attempts() -> None:
     router, memory, _ = router_for(config)
     answers = [router.complete("r", "hi").text for _ in range(40)]
     assert answers.count("fast") >= 30
-    assert any(one.reason == "the fastest of late: 500 ms" for one in memory.records)
+    assert any(one.reason == "the fastest recently: 500 ms" for one in memory.records)
 
 
 def test_a_target_that_hedges_overtake_takes_as_long_at_least() -> None:

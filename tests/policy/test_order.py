@@ -58,9 +58,9 @@ def test_a_model_named_by_the_caller_replaces_the_roles_wherever_the_order_puts_
         (("a",), {}, "not a tuple of places"),
         ((-1,), {}, "not a tuple of places"),
         ((0, 1, 0), {}, "names a place twice"),
-        ((0,), {"fallbacks": ["b"]}, "beside overrides or fallbacks"),
-        ((0,), {"request_overrides": {"seed": 1}}, "beside overrides or fallbacks"),
-        ((1, 0), {}, "begins with another provider"),
+        ((0,), {"fallbacks": ["b"]}, "combined with overrides or fallbacks"),
+        ((0,), {"request_overrides": {"seed": 1}}, "combined with overrides or fallbacks"),
+        ((1, 0), {}, "begins with a different provider"),
     ],
 )
 def test_an_order_that_cannot_be_is_a_policy_error(order: Any, fields: Any, says: str) -> None:

@@ -131,7 +131,7 @@ def test_an_address_with_words_to_fill_in_is_asked_for(vendor: Vendor) -> None:
         "llm.providers.p.no_such: unknown key", "llm.roles.r.temperature: a number is wanted",
     ]  # fmt: skip
     (copied,) = findings(role(provider=f"type: {vendor.name}, base_url: '{vendor.base_url}'"))
-    assert re.search(r"llm.providers.p.base_url: put your own in place of [A-Z]+$", copied)
+    assert re.search(r"llm.providers.p.base_url: replace [A-Z]+ with your own$", copied)
 
 
 @pytest.mark.parametrize(

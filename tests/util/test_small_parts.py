@@ -105,7 +105,7 @@ def test_a_forked_child_may_register_a_provider_while_its_parent_does() -> None:
 
         __eq__ = str.__eq__
 
-    with pytest.raises(ValueError, match="registered already"):
+    with pytest.raises(ValueError, match="already registered"):
         registry.register(Forking("mock"), "m:C")
     assert os.waitstatus_to_exitcode(os.waitpid(children[0], 0)[1]) == 7
     assert "of-the-child" not in registry.available()

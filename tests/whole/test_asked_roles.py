@@ -114,7 +114,7 @@ def test_a_misspelt_role_is_told_what_it_may_have_meant() -> None:
 def test_what_is_no_text_is_no_role(role: Any, how: str) -> None:
     """A typed and traced error, also for what cannot be hashed or printed."""
     router, memory, _ = router_for(config_for({"a": ["hello"]}))
-    with pytest.raises(InvalidRequestError, match="a role is named by text") as caught:
+    with pytest.raises(InvalidRequestError, match="the name of a role must be text") as caught:
         ask(router, role, how)
     assert caught.value.failure_type is FailureType.INVALID_REQUEST
     assert [one.outcome for one in memory.records] == ["error"]

@@ -192,9 +192,9 @@ def test_what_type_checkers_are_told_is_what_a_role_and_the_class_take() -> None
         ("acme/x", "'acme/x': unknown vendor 'acme' (any server: providers={'acme': {'type': 'http', 'base_url'"),
         ("nonsense", "'nonsense': unknown vendor: write vendor/model ('anthropic/claude"),
         ("sk-abcdefghijklmnop1234567890", "'***': unknown vendor"),
-        (5, "a target is named by text, not by int"),
-        (None, "a target is named by text, not by NoneType"),
-        (["mock", "mock/x"], "a target is named by text, not by list: write of(*names)"),
+        (5, "the name of a target must be text, not int"),
+        (None, "the name of a target must be text, not NoneType"),
+        (["mock", "mock/x"], "the name of a target must be text, not list: write of(*names)"),
     ],
 )
 def test_a_name_that_is_none_is_told_what_was_meant(target: Any, problem: str) -> None:
@@ -204,7 +204,7 @@ def test_a_name_that_is_none_is_told_what_was_meant(target: Any, problem: str) -
 
 def test_every_mistake_is_told_at_once() -> None:
     assert [line.partition(": ")[0] for line in mistakes("openai", "groc/x", 5, "mock", "mock")] == [
-        "'openai'", "'groc/x'", "a target is named by text, not by int", "'mock'",
+        "'openai'", "'groc/x'", "the name of a target must be text, not int", "'mock'",
     ]  # fmt: skip
     assert mistakes() == ["no target: name at least one, as vendor/model ('anthropic/claude-sonnet-5-5', say)"]
     assert mistakes(*[f"mock/{number}" for number in range(200)]) == ["at most 100 targets, not 200"]
@@ -217,9 +217,9 @@ def test_every_mistake_is_told_at_once() -> None:
         ({"temprature": 1}, ["temprature: unknown key (did you mean 'temperature'?)"]),
         ({"temperature": "hot", "retry": {"attempts": 0}},
          ["retry.attempts: must be at least 1", "temperature: a number is wanted"]),
-        ({"model": "x"}, ["model: the targets say that themselves, as vendor/model"]),
-        ({"fallback_providers": []}, ["fallback_providers: the targets say that themselves, as vendor/model"]),
-        ({"providers": {"mok": {}}}, ["providers.mok: no target is served by it (did you mean 'mock'?)"]),
+        ({"model": "x"}, ["model: set it in the targets, as vendor/model"]),
+        ({"fallback_providers": []}, ["fallback_providers: set it in the targets, as vendor/model"]),
+        ({"providers": {"mok": {}}}, ["providers.mok: no target uses it (did you mean 'mock'?)"]),
         ({"providers": {"mock": 5}}, ["providers: a mapping of names to mappings of settings is wanted"]),
         ({"providers": ["mock"]}, ["providers: a mapping of names to mappings of settings is wanted"]),
         ({"providers": {"mock": {"ecko": True}}}, ["providers.mock.ecko: unknown key (did you mean 'echo'?)"]),
@@ -246,14 +246,14 @@ class TestKeys:
         with pytest.raises(ConfigError) as caught:
             LeeLLMRouter.of("openai/gpt-5-mini", "huggingface/a/b")
         assert caught.value.message == (
-            "there is a key for none of the targets: set OPENAI_API_KEY for openai; HF_TOKEN or HUGGINGFACE_API_KEY for"
+            "none of the targets has a key: set OPENAI_API_KEY for openai; HF_TOKEN or HUGGINGFACE_API_KEY for"
             " huggingface"
         )
 
     @pytest.mark.parametrize("key", ["", "  "])
     def test_an_empty_key_is_none(self, monkeypatch: pytest.MonkeyPatch, key: str) -> None:
         monkeypatch.setenv("OPENAI_API_KEY", key)
-        with pytest.raises(ConfigError, match="a key for none of the targets: set OPENAI_API_KEY for openai"):
+        with pytest.raises(ConfigError, match="none of the targets has a key: set OPENAI_API_KEY for openai"):
             LeeLLMRouter.of("openai/gpt-5-mini")
 
     @pytest.mark.parametrize("other", ["ollama/llama3", "mock", "codex_cli"])
@@ -315,7 +315,7 @@ def test_whatever_is_named_there_is_a_router_or_one_error_that_says_why(
     try:
         router = LeeLLMRouter.of(*targets, providers=providers, trace_store=False, **options)
     except ConfigError as error:
-        assert error.findings or "a key for none of the targets" in error.message
+        assert error.findings or "none of the targets has a key" in error.message
         assert all(line.isprintable() for line in error.findings)
     else:
         router.close()

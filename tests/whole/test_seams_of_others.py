@@ -340,7 +340,7 @@ def test_odd_messages_are_traced_invalid_requests(messages: Any) -> None:
 def test_a_role_that_is_no_text_is_a_traced_invalid_request(role: Any) -> None:
     memory = Memory()
     with LeeLLMRouter(config_for({"a": ["x"]}), trace_store=memory) as router:
-        with pytest.raises(LLMRouterError, match="a role is named by text") as raised:
+        with pytest.raises(LLMRouterError, match="the name of a role must be text") as raised:
             router.complete(role, "hi")
         with pytest.raises(LLMRouterError):
             router.resolve(role)

@@ -200,7 +200,7 @@ def test_a_list_of_one_is_as_the_name_alone_and_what_a_policy_names_holds() -> N
     ("names", "problem"),
     [
         ([], "the names of 1 to 100 variables"),
-        (["A", "A"], "each variable is named once"),
+        (["A", "A"], "a variable may be named only once"),
         (["A", "sk-abcdefghijklmnopqrstuvwxyz012345"], "never"),
         (["A", "b c"], "the name of an environment variable is wanted"),
         (["A", 5], "text is wanted"),

@@ -35,7 +35,7 @@ def replace_file(path: Path, data: bytes, seen: os.stat_result | None) -> None:
                 os.fchmod(file.fileno(), 0o644)
             os.fsync(file.fileno())
         if _look(real) != (None if seen is None else _identity(seen)):
-            raise OSError(0, "it has been changed meanwhile")
+            raise OSError(0, "it has been changed in the meantime")
         os.replace(name, real)  # noqa: PTH105 - both are text
     except BaseException:
         with suppress(OSError):

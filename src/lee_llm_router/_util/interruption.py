@@ -91,7 +91,7 @@ class InterruptibleWait:
 
 
 def _interrupted() -> ConnectionAbortedError:
-    return ConnectionAbortedError("interrupted: the answer is not wanted any more")
+    return ConnectionAbortedError("interrupted: the answer is no longer wanted")
 
 
 if hasattr(os, "register_at_fork"):

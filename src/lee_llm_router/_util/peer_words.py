@@ -76,7 +76,7 @@ _HERE: dict[str, str] = {
     "ca_file|a provider|": "ssl_verify verify_ssl verify ssl_cert_file ca_bundle cert_file ca_cert",
     "the environment variables HTTPS_PROXY and NO_PROXY||": "proxy proxies http_proxy https_proxy proxy_url",
     "a provider of type mock||": "mock_response mock",
-    "roles: each says its own||": "defaults default_params default_settings",
+    "roles: each sets its own||": "defaults default_params default_settings",
 }
 
 _BY_WORD = {word: here for here, words in _HERE.items() for word in words.split()}

@@ -91,7 +91,7 @@ def compile_mask(pattern: str) -> TextMask:
     searched = compile_pattern(pattern)
     if re.search(pattern, "") is not None:
         raise PatternError("matches the empty text, and so every text everywhere")
-    return TextMask(searched, _timed_pattern(pattern, "to mask what a pattern matches needs an extra", "redact"))
+    return TextMask(searched, _timed_pattern(pattern, "masking what a pattern matches needs an extra", "redact"))
 
 
 @lru_cache(maxsize=512)

@@ -29,7 +29,7 @@ class LineFile:
         self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NONBLOCK, 0o666)
         if not stat.S_ISREG(os.fstat(self._descriptor).st_mode):
             os.close(self._descriptor)
-            raise OSError(0, "it is no regular file")
+            raise OSError(0, "it is not a regular file")
 
     @property
     def size(self) -> int:

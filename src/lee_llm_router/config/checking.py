@@ -162,7 +162,7 @@ class _Checker(Generic[ModelT]):
         if odd := invisible_character(key[:_MAX_SEARCHED]):
             message += f", with an invisible character in it (U+{ord(odd):04X})"
         if key.lower() in KEY_WORDS and "api_key_env" in known:
-            message = "a key is never written in the file: name its environment variable with api_key_env"
+            message = "never write a key in the file: name its environment variable with api_key_env"
             return Mistake(path, message, at="key", kind="secret")
         if f"{key}s" in known:  # the plural is meant, whatever other libraries call it
             return Mistake(path, message, at="key", word=key, known=known, kind="unknown_key")

@@ -54,10 +54,10 @@ def _refuse_distrusted(found: Path) -> None:
     try:
         reason = reason_for_distrust(found, trusted_owners())
     except OSError as error:
-        reason = f"it cannot be looked at ({error.strerror})"
+        reason = f"it cannot be inspected ({error.strerror})"
     if reason is not None:
         raise ConfigError(
-            f"the configuration {bounded(str(found))} was found and is not used: {reason}. If you trust it, name it"
+            f"the configuration {bounded(str(found))} was found but is not used: {reason}. If you trust it, name it"
             f" with --config, or set {CONFIG_VARIABLE}",
             sent=False,
         )

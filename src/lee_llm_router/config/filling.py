@@ -89,7 +89,7 @@ def _literal_secret(text: str, path: KeyPath) -> tuple[str | None, FindingKind]:
         parent == "query" and is_sensitive_parameter(str(key))
     )
     if (is_key or (key == "base_url" and _has_sensitive_query(text))) and text:
-        problem = "a key is never written in the file: put ${NAME} in its place, NAME being its environment variable"
+        problem = "never write a key in the file: put ${NAME} instead, where NAME is its environment variable"
         return problem, "secret"
     if str(key).endswith("url") and "@" in text:
         try:
@@ -97,9 +97,9 @@ def _literal_secret(text: str, path: KeyPath) -> tuple[str | None, FindingKind]:
         except ValueError:
             has_login = True
         if has_login and key == "url":  # the URL of a store, which is the place for its login
-            return "no user or password is written in the file: put ${NAME} in place of the whole address", "login"
+            return "never write a user or password in the file: put ${NAME} instead of the whole address", "login"
         if has_login:
-            return "no user or password goes into an address: name the key with api_key_env", "login"
+            return "an address must not contain a user or password: name the key with api_key_env", "login"
     return None, "secret"
 
 

@@ -127,7 +127,7 @@ _TEXTS = {
     "no value is allowed here": ("none_required",),
     "missing": ("missing",),
     "unknown key": ("extra_forbidden",),
-    "does not have the form wanted here": ("string_pattern_mismatch",),
+    "does not have the required form": ("string_pattern_mismatch",),
 }
 _BY_TYPE = {kind: text for text, kinds in _TEXTS.items() for kind in kinds}
 _BOUNDS = {
@@ -160,7 +160,7 @@ def kind_of(error: ErrorDetails) -> FindingKind:
     return "type" if kind in _BY_TYPE and kind != "string_pattern_mismatch" else "value"
 
 
-GENERIC_MESSAGE = "not a value that fits here"
+GENERIC_MESSAGE = "not a valid value here"
 """Shown if a validator's own message must be hidden."""
 
 

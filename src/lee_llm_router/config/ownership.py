@@ -45,7 +45,7 @@ def reason_for_distrust(path: Path, owners: Collection[int]) -> str | None:
     if info.st_uid not in owners:
         return f"it belongs to user {info.st_uid}"
     if info.st_mode & stat.S_IWOTH:
-        return "everybody may write to it"
+        return "everybody can write to it"
     return _problem_of_folder(path.parent, owners) or _problem_of_folder(real.parent, owners)
 
 
@@ -54,7 +54,7 @@ def _problem_of_folder(folder: Path, owners: Collection[int]) -> str | None:
     if info.st_uid not in owners:
         return f"its folder belongs to user {info.st_uid}"
     if info.st_mode & stat.S_IWOTH and not info.st_mode & stat.S_ISVTX:
-        return "everybody may write to its folder"
+        return "everybody can write to its folder"
     return None
 
 
@@ -77,7 +77,7 @@ def _followed(path: Path, owners: Collection[int]) -> Path:
             continue
         links += 1
         if links > _MAX_LINKS:
-            raise _DistrustedLinkError("it is a link that leads nowhere")
+            raise _DistrustedLinkError("it is a broken link")
         if info.st_uid not in owners:
             raise _DistrustedLinkError(f"a link to it belongs to user {info.st_uid}")
         target = step.readlink()

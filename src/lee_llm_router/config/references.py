@@ -52,7 +52,7 @@ def _repeated_targets(role: Mapping[str, Any], path: KeyPath, providers: Mapping
             continue
         alike = seen.setdefault((name, model), [])
         if settings in alike:
-            message = "the same provider, model and settings stand in the chain already"
+            message = "the same provider, model and settings are already in the chain"
             yield Mistake((*path, "fallback_providers", index - 1), message, kind="repeated")
         alike.append(settings)
 
@@ -62,7 +62,7 @@ def _wrong_default_role(config: Mapping[str, Any], roles: list[str]) -> Iterator
     if isinstance(default, str) and default not in roles:
         yield Mistake(("default_role",), "no such role", word=default, known=roles, kind="unknown_role")
     if default is None and len(roles) > 1:
-        message = "missing: with several roles, say which serves where none is asked for"
+        message = "missing: with several roles, name the one for calls that name none"
         yield Mistake(("default_role",), message, at="parent", kind="default_role")
 
 

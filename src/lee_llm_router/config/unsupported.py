@@ -28,7 +28,7 @@ def unsupported_settings(config: LLMConfig) -> Iterator[Mistake]:
                 field = "response_schema" if option == "schema" else option
                 in_fallback = index and field in own.model_fields_set
                 where = ("roles", name, "fallback_providers", index - 1) if in_fallback else ("roles", name)
-                message = f"{entry.provider} cannot express this and will be skipped: {reason}"
+                message = f"{entry.provider} does not support this and will be skipped: {reason}"
                 hint = " (drop_unsupported: true leaves it out)"
                 yield Mistake((*where, option), message, at="key", hint=hint, kind="unsupported")
 

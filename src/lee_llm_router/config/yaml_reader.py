@@ -36,7 +36,7 @@ def parse(text: str) -> Node:
     text = text.removeprefix("\ufeff")
     if found := _NOT_PRINTABLE.search(text):
         raise UnreadableSourceError(
-            "a character that no YAML file may hold (a binary file?)", position_at(text, found.start())
+            "a character that YAML does not allow (a binary file?)", position_at(text, found.start())
         )
     loader = _Loader(text)
     try:
@@ -130,7 +130,9 @@ class _Composer:
         """Return the root of the only document."""
         while not isinstance(event := self._loader.get_event(), yaml.StreamEndEvent):
             if isinstance(event, yaml.DocumentStartEvent) and self._root is not None:
-                raise UnreadableSourceError("a second document: one is wanted", _position(event.start_mark), "syntax")
+                raise UnreadableSourceError(
+                    "a second document: only one is allowed", _position(event.start_mark), "syntax"
+                )
             if isinstance(event, yaml.ScalarEvent):
                 self._scalar_event(event)
             elif isinstance(event, yaml.AliasEvent):
@@ -152,7 +154,7 @@ class _Composer:
             allowed = tag in _SCALAR_TAGS
         node = Node(position, None)
         if not allowed:
-            node.problems.append(NodeProblem(position, "a tag, and none is allowed here"))
+            node.problems.append(NodeProblem(position, "a tag, which is not allowed here"))
         else:
             try:
                 node.value = _scalar(self._loader, event.value, tag)
@@ -185,7 +187,7 @@ class _Composer:
         is_map = isinstance(event, yaml.MappingStartEvent)
         node = Node(position, {} if is_map else [])
         if event.tag not in (None, "!", _TAG + ("map" if is_map else "seq")):
-            node.problems.append(NodeProblem(position, "a tag, and none is allowed here"))
+            node.problems.append(NodeProblem(position, "a tag, which is not allowed here"))
         if len(self._stack) >= MAX_DEPTH:
             raise UnreadableSourceError(f"nested deeper than {MAX_DEPTH} levels", position)
         if event.anchor:

@@ -152,7 +152,7 @@ class Completion(Operation):
         missing = provider.unsupported(request, provider.settings_for(request))
         if missing:
             told = "; ".join(f"{option}: {reason}" for option, reason in missing.items())
-            return f"it cannot express what is asked: {told} (drop_unsupported: true leaves it out)"
+            return f"it does not support what is asked: {told} (drop_unsupported: true leaves it out)"
         if request.tools and not capabilities.tools:
             return "the provider does not take tools"
         takes_parts = capabilities.content_parts

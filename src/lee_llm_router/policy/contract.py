@@ -104,7 +104,7 @@ def choose(policy: RoutingPolicy, role: str, config: LLMConfig, context: Routing
     except Exception as error:
         raise PolicyError(f"{type(policy).__name__}.choose raised {text_of_exception(error)}") from error
     if not isinstance(choice, ProviderChoice):
-        raise PolicyError(f"{type(policy).__name__}.choose gave back {type(choice).__name__}, not a ProviderChoice")
+        raise PolicyError(f"{type(policy).__name__}.choose returned {type(choice).__name__}, not a ProviderChoice")
     return choice
 
 
@@ -139,7 +139,7 @@ def _problem_of(choice: Any) -> str | None:
         if not isinstance(value, Mapping):
             return f"{name} are {type(value).__name__}, not a mapping"
         if not all(isinstance(key, str) for key in value):
-            return f"{name} have a name that is no text"
+            return f"{name} have a name that is not text"
     reason: Any = choice.reason
     if reason is not None and not isinstance(reason, str):
         return f"reason is {type(reason).__name__}, not text"
@@ -153,5 +153,5 @@ def _problem_of_order(choice: ProviderChoice) -> str | None:
     if len(set(order)) < len(order):
         return "order names a place twice"
     if choice.request_overrides or choice.provider_overrides or choice.fallbacks is not None:
-        return "order stands beside overrides or fallbacks"
+        return "order cannot be combined with overrides or fallbacks"
     return None

@@ -110,7 +110,7 @@ class LowestLatencyPolicy(SpreadPolicy):
         if drawn < explore and len(order) > 1:
             other = 1 + int(drawn / explore * (len(order) - 1))
             order.insert(0, order.pop(other))
-            return order, "asked to see how fast it is now"
+            return order, "asked to measure its speed now"
         fastest = known[0][0]
         most = fastest * (1 + self._latency.within)
         alike = sum(expected <= most for expected, _ in known)
@@ -118,7 +118,7 @@ class LowestLatencyPolicy(SpreadPolicy):
         order.insert(0, order.pop(first))
         if fastest == inf:
             return order, "none has answered yet"
-        return order, f"the fastest of late: {known[first][0]:.4g} ms{' a token' if self._is_by_token else ''}"
+        return order, f"the fastest recently: {known[first][0]:.4g} ms{' a token' if self._is_by_token else ''}"
 
     @property
     def _is_by_token(self) -> bool:

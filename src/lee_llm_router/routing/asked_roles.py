@@ -57,7 +57,7 @@ class AskedRoles:
                 warning filter makes that an error.
         """
         if role is not None and not isinstance(role, str):
-            raise InvalidRequestError(f"a role is named by text, not by {type(role).__name__}", sent=False)
+            raise InvalidRequestError(f"the name of a role must be text, not {type(role).__name__}", sent=False)
         shown = self.unknown(role)
         if shown is None:
             return

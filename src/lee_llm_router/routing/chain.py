@@ -129,7 +129,7 @@ def _ordered_entries(choice: ProviderChoice, order: Sequence[int], own: Sequence
     if max(order) >= len(own):
         raise PolicyError(f"the routing policy's order has the place {max(order)} of a chain of {len(own)}")
     if own[order[0]].provider != choice.provider_name:
-        raise PolicyError("the routing policy's order begins with another provider than it names")
+        raise PolicyError("the routing policy's order begins with a different provider than it names")
     return [ChosenTarget(own[place], place, {}) for place in order]
 
 
@@ -162,7 +162,7 @@ def _policy_fields(choice: ProviderChoice) -> dict[str, Any]:
         raise PolicyError(f"the routing policy's request_overrides are wrong: {error.message}") from error
     for name in OF_WHOLE_CALL:
         if name in fields:
-            raise PolicyError(f"the routing policy's request_overrides cannot set {name}: it holds for a whole call")
+            raise PolicyError(f"the routing policy's request_overrides cannot set {name}: it applies to a whole call")
     return fields
 
 

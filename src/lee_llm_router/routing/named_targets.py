@@ -138,7 +138,7 @@ def _checked_targets(targets: Sequence[object], providers: Mapping[str, Any], fo
     for target in targets:
         if not isinstance(target, str):
             hint = ": write of(*names)" if isinstance(target, (list, tuple)) else ""
-            found.append(f"a target is named by text, not by {type(target).__name__}{hint}")
+            found.append(f"the name of a target must be text, not {type(target).__name__}{hint}")
             continue
         one, problem = _parsed(target, providers, suggester)
         shown = _shown(target.strip())
@@ -208,7 +208,7 @@ def _missing_setting(vendor: str, providers: Mapping[str, Any], *, asked: bool) 
 
 
 def _stray_options(role: Mapping[str, Any]) -> list[str]:
-    return [f"{name}: the targets say that themselves, as vendor/model" for name in _NAMED_BY_TARGET if name in role]
+    return [f"{name}: set it in the targets, as vendor/model" for name in _NAMED_BY_TARGET if name in role]
 
 
 def _check_providers(providers: Mapping[str, Any], named: Sequence[NamedTarget], found: _Findings) -> None:
@@ -219,7 +219,7 @@ def _check_providers(providers: Mapping[str, Any], named: Sequence[NamedTarget],
             found.append("providers: a mapping of names to mappings of settings is wanted")
         elif name not in used and not found:
             hint = suggester.did_you_mean(name, used)
-            found.append(f"providers.{_shown(name)}: no target is served by it{hint}")
+            found.append(f"providers.{_shown(name)}: no target uses it{hint}")
 
 
 def _in_words_of_the_call(finding: str) -> str:
@@ -235,7 +235,7 @@ def _need_one_key(config: LLMConfig) -> None:
     missing = {name: variables for name, one in config.providers.items() if (variables := _unset_variables(one))}
     if len(missing) == len(config.providers):
         wanted = "; ".join(f"{' or '.join(variables)} for {name}" for name, variables in missing.items())
-        raise ConfigError(f"there is a key for none of the targets: set {wanted}", sent=False)
+        raise ConfigError(f"none of the targets has a key: set {wanted}", sent=False)
 
 
 def _unset_variables(settings: ProviderConfig) -> tuple[str, ...]:

@@ -52,12 +52,12 @@ def _is_base_url(value: str) -> str:
         raise PydanticCustomError("wanted_url", "an address is wanted: http:// or https://, a host, perhaps a path")
     if "@" in parts.netloc:
         raise PydanticCustomError(
-            "url_credentials", "no user or password goes into an address: name the key with api_key_env"
+            "url_credentials", "an address must not contain a user or password: name the key with api_key_env"
         )
     if parts.query or parts.fragment:
         raise PydanticCustomError("wanted_url", "an address ends with its path: nothing after ? or #")
     if word := _PLACEHOLDER.search(value):
-        raise PydanticCustomError("placeholder", "put your own in place of {word}", {"word": word[1]})
+        raise PydanticCustomError("placeholder", "replace {word} with your own", {"word": word[1]})
     return value.rstrip("/")
 
 
@@ -108,7 +108,7 @@ def _each_name(value: Any, check: Callable[[Any], str]) -> Any:
         raise PydanticCustomError("wanted_env_names", "{what}", {"what": what})
     names = tuple(check(one) for one in value)
     if len(set(names)) < len(names):
-        raise PydanticCustomError("wanted_env_names", "each variable is named once")
+        raise PydanticCustomError("wanted_env_names", "a variable may be named only once")
     return names if len(names) > 1 else names[0]
 
 

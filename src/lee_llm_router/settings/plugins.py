@@ -187,7 +187,7 @@ class PluginRegistry(Generic[PluginT]):
 
     def _refuse_taken(self, name: str, replace: bool) -> None:
         if not replace and (name in self._plugins or name in self._all_aliases()):
-            raise ValueError(f"{self.kind} {name!r} is registered already: replace=True takes its place")
+            raise ValueError(f"{self.kind} {name!r} is already registered: use replace=True to replace it")
 
 
 def check_plugin(registry: PluginRegistry[Any], value: Any, base: type[PluginSettings] = PluginSettings) -> Any:

@@ -322,7 +322,7 @@ def check_redis_url(url: str) -> None:
         ConfigError: it is not valid. The text does not quote it, since it may contain a password.
     """
     if not url.startswith(_SCHEMES):
-        raise ConfigError(f"an address of Redis begins with {', '.join(_SCHEMES)}", sent=False)
+        raise ConfigError(f"a Redis address must begin with {', '.join(_SCHEMES)}", sent=False)
     if url.startswith("unix://"):
         return
     try:
@@ -331,11 +331,9 @@ def check_redis_url(url: str) -> None:
     except ValueError:
         has_port = False
     if not has_port:
-        raise ConfigError("the port in an address of Redis is a number from 1 to 65535", sent=False)
+        raise ConfigError("the port of a Redis address must be a number from 1 to 65535", sent=False)
     if not re.fullmatch(r"/?\d*", parts.path):  # redis-py would use database 0
-        raise ConfigError(
-            "behind the host in an address of Redis stands the number of a database or nothing", sent=False
-        )
+        raise ConfigError("after the host, a Redis address has only the number of a database, or nothing", sent=False)
 
 
 def redis_client(url: str, timeout: float, *, decode_responses: bool = False) -> Any:
@@ -360,12 +358,12 @@ def redis_client(url: str, timeout: float, *, decode_responses: bool = False) ->
             socket_timeout=timeout, socket_connect_timeout=timeout,
         )  # fmt: skip
     except Exception as error:  # noqa: BLE001 - it parses the address, and may raise any error
-        raise ConfigError(f"this is no address of Redis: {type(error).__name__}", sent=False) from None
+        raise ConfigError(f"this is not a Redis address: {type(error).__name__}", sent=False) from None
     try:
         # Create a connection without opening it, to find options in the address that redis-py does not know.
         client.connection_pool.make_connection()
     except (TypeError, ValueError):
-        raise ConfigError("an option in the address of Redis is none of redis-py's", sent=False) from None
+        raise ConfigError("the Redis address has an option that redis-py does not know", sent=False) from None
     return client
 
 

@@ -89,7 +89,7 @@ def test_a_role_setting_that_no_word_passes_on_is_a_warning(caplog: pytest.LogCa
     written = config()
     written["llm"]["roles"]["r"]["temperature"] = 0.1
     load_config(written)
-    assert "temperature: p cannot express this" in caplog.text
+    assert "temperature: p does not support this" in caplog.text
 
 
 @given(st.text(st.sampled_from("{}ab "), max_size=12), st.text(max_size=5))
