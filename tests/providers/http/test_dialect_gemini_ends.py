@@ -77,7 +77,7 @@ EMPTY: dict[str, tuple[Any, Any]] = {
         F.INVALID_RESPONSE,
     ),
     "a call without a name": (answer({"functionCall": {"args": {}}}), F.INVALID_RESPONSE),
-    "arguments that are no object": (answer({"functionCall": {"name": "f", "args": "{}"}}), F.INVALID_RESPONSE),
+    "arguments that are no object": (answer({"functionCall": {"name": "f", "args": "f(1)"}}), F.INVALID_RESPONSE),
     "a refused prompt": (
         {"promptFeedback": {"blockReason": "PROHIBITED_CONTENT"}, "usageMetadata": {}},
         F.CONTENT_FILTER,
