@@ -283,5 +283,5 @@ def test_any_mapping_sequence_or_set_is_written_as_json() -> None:
     assert json.loads(encode_json({"a": MappingProxyType({"b": deque([1])}), "c": {2}})) == {
         "a": {"b": [1]}, "c": [2],
     }  # fmt: skip
-    with pytest.raises(InvalidRequestError, match="no JSON for a object"):
+    with pytest.raises(InvalidRequestError, match="no JSON for the type object"):
         encode_json({"a": object()})

@@ -294,6 +294,12 @@ _RULES: tuple[_Rule, ...] = (
     )),
     _Rule(F.RATE_LIMIT, (r"\btoo many requests\b|\bthrottl(?:ed|ing)|\bslow down\b|频繁|限流|速率限制",)),
     _NO_SUCH_CONTENT,
+    # A gateway may say with 400 that what is behind it failed. Whether that refused the request, other words tell.
+    _Rule(F.PROVIDER_ERROR, (
+        r"\binternal (?:server )?error\b(?! code)|\bbad gateway\b|\bgateway time-?out\b"
+        r"|\b(?:upstream|backend)\b (?:\w+ ){0,3}"
+        r"(?:time-?out|timed out|unreachable|unavailable|disconnected|reset|closed|crashed)\b",
+    ), (r"\binvalid\b|\bmust\b|\bshould\b|\bparam|\bfields?\b|\brequired\b|\bnot supported\b|\bunsupported\b",)),
 )  # fmt: skip
 
 

@@ -38,7 +38,7 @@ def _plain(value: Any) -> Any:
         return dict(value)
     if isinstance(value, (Sequence, Set)):
         return list(value)
-    raise TypeError(f"no JSON for a {type(value).__name__}")
+    raise TypeError(f"no JSON for the type {type(value).__name__}")
 
 
 def _refuse_constant(name: str) -> NoReturn:
