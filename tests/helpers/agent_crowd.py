@@ -88,4 +88,7 @@ class Leftovers:
         new = descriptors() - self._descriptors
         # One may be new: listing the folder opens a descriptor.
         left += [f"descriptor {number}" for number in sorted(new)] if len(new) > 1 else []
-        return left + [f"thread {thread.name}" for thread in set(threading.enumerate()) - self._threads]
+        for thread in set(threading.enumerate()) - self._threads:
+            thread.join(_LIMIT)  # it has handed out what it was for, and may not have had the time to end
+            left += [f"thread {thread.name}"] if thread.is_alive() else []
+        return left
