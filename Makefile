@@ -27,8 +27,9 @@ OVER_HTTP = tests/providers/http tests/whole/test_faults.py tests/whole/test_lea
 
 help:
 	@echo "make demo       answer with a model in this process after two APIs fail (MOCK=1: without the model)"
-	@echo "make test       run the tests (TRANSPORT=httpx: over httpx, TRANSPORT=httptools: over httptools)"
-	@echo "make coverage   run them with branch coverage, which must be 98%, and all examples"
+	@echo "make test       run the tests (TRANSPORT=httpx: over httpx, TRANSPORT=httptools: over httptools;"
+	@echo "                LEE_EXAMPLES=all: with all examples that the tests name, else a quarter of them)"
+	@echo "make coverage   run them with branch coverage, which must be 98%"
 	@echo "make test-http  run those that go over HTTP, with TRANSPORT as above"
 	@echo "make test-real  run the tests with a real model and the real CLI agents (installs them into .real)"
 	@echo "make test-state  run the tests with a real redis-server (installs Debian's package where there is none)"
@@ -66,9 +67,8 @@ endif
 test: $(VENV)/.installed
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
-# With all examples that the tests name; the other runs draw a quarter of them.
 coverage: $(VENV)/.installed
-	LEE_EXAMPLES=all $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --cov --cov-report=term
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --cov --cov-report=term
 
 test-http: $(VENV)/.installed
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(OVER_HTTP)

@@ -1,7 +1,7 @@
 """How many examples the tests draw.
 
-A test names how many it is worth. `make coverage` draws as many. Other runs draw a quarter: each run draws others, so
-what a rare example would show is seen by one of the next runs.
+A test names how many it is worth. With LEE_EXAMPLES=all, as in `.ci/run`, as many are drawn. Other runs draw a quarter:
+each run draws others, so what a rare example would show is seen by one of the next runs.
 """
 
 from __future__ import annotations
