@@ -75,7 +75,7 @@ def test_why_a_target_is_skipped_can_be_asked_with_what_would_be_sent(run: Run, 
     )
     for args, why in (
         (["-i", "a.png"], "takes text only"),
-        (["--tool", "t.json"], "does not take tools"),
+        (["--tool", "t.json"], "does not support tools"),
         (["-t", "1"], "temperature"),
         (["--max-tokens", "3"], "max_tokens"),
     ):

@@ -69,9 +69,9 @@ class Unbuildable(ScriptedProvider):
     ("chain", "reason", "lines"),
     [
         (["broken"], "broken/m: provider 'broken' cannot be built: RuntimeError: no GPU found)", 1),
-        (["plain"], "plain/m: the provider does not take tools)", 1),
+        (["plain"], "plain/m: the provider does not support tools)", 1),
         (["broken", "plain"], "no GPU found; 1 more cannot either)", 3),
-        (["plain", "broken", "broken2"], "plain/m: the provider does not take tools; 2 more cannot either)", 4),
+        (["plain", "broken", "broken2"], "plain/m: the provider does not support tools; 2 more cannot either)", 4),
     ],
 )
 @pytest.mark.parametrize("stream", [False, True])

@@ -123,8 +123,8 @@ def test_a_target_that_cannot_serve_rests_and_is_tried_once_in_a_while(kind: str
         clock.advance(1.2)
     assert texts == ["b"] * 50 and len(provider_of(router, "a").calls) == 2
     skip = next(record for record in memory.records if record.outcome == "skipped")
-    assert f"it rests after {kind}" in str(skip.error)
-    assert router.health()["a", "m"].reason == f"it rests after {kind}"
+    assert f"it is resting after {kind}" in str(skip.error)
+    assert router.health()["a", "m"].reason == f"it is resting after {kind}"
     clock.advance(600)
     assert router.complete("r", "hi").text == "b"
     clock.advance(600)

@@ -126,9 +126,9 @@ def test_a_type_without_a_json_schema_is_told_by_its_name() -> None:
 
 
 @pytest.mark.parametrize(("schema", "said"), [
-    ({1: "a"}, "key that is no text"), ({"type": "string", "x": {"deep": float}}, "schema"),
-    ({"pattern": "a" * 10_001}, "pattern that cannot be used"),
-    ({"patternProperties": {"^a": {}}, "unevaluatedProperties": False}, "pattern that cannot be used"),
+    ({1: "a"}, "key that is not text"), ({"type": "string", "x": {"deep": float}}, "schema"),
+    ({"pattern": "a" * 10_001}, "an invalid pattern"),
+    ({"patternProperties": {"^a": {}}, "unevaluatedProperties": False}, "an invalid pattern"),
 ])  # fmt: skip
 def test_what_is_no_schema_that_can_be_checked_is_refused(schema: Any, said: str) -> None:
     with pytest.raises(InvalidRequestError, match=said):
@@ -247,7 +247,7 @@ def test_fields_of_the_wrong_kind_are_no_reason_to_lose_an_answer(answer: LLMRes
 def test_a_chunk_whose_text_is_none_is_no_answer() -> None:
     chunk = StreamChunk(text=b"bytes")  # type: ignore[arg-type]
     router, _, _ = router_for(config_for({"a": [Pieces(chunk, END)]}, role={"retry": {"attempts": 1}}))
-    with pytest.raises(InvalidResponseError, match="text of a chunk is of the type bytes"):
+    with pytest.raises(InvalidResponseError, match="text of a chunk has the type bytes"):
         list(router.stream("r", "hi"))
 
 
@@ -256,7 +256,7 @@ def test_embeddings_of_the_wrong_kind_are_no_answer(monkeypatch: pytest.MonkeyPa
     provider = provider_of(router, "a")
     monkeypatch.setattr(type(provider), "capabilities", property(lambda self: _embedding()))
     monkeypatch.setattr(type(provider), "embed", lambda *_: [[1.0]])
-    with pytest.raises(InvalidResponseError, match="gave back list, not an EmbeddingResponse"):
+    with pytest.raises(InvalidResponseError, match="returned list, not an EmbeddingResponse"):
         router.embed("r", ["a"])
 
 

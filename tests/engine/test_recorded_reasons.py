@@ -102,7 +102,7 @@ def test_an_attempt_at_a_target_that_is_shut_says_what_let_it_through() -> None:
         with pytest.raises(LLMRouterError):
             router.complete("r", "hi")
         router.complete("r", "hi")
-    assert reasons(memory)[1] == "first of the chain; asked although it rests: no other target is left"
+    assert reasons(memory)[1] == "first of the chain; asked although it is resting: no other target is left"
     assert "the first since the vendor's wait" in str(asked({"a": [LIMITED, "ok"]})[1])
 
 

@@ -125,7 +125,7 @@ def test_what_cannot_be_used_is_a_clear_error(tmp_path: Path) -> None:
         with pytest.raises(HostDatabaseError, match=says):
             state.wait_for_changes(0)
         state.close()
-    with pytest.raises(ConfigError, match="no path"):
+    with pytest.raises(ConfigError, match="cannot be a path"):
         _state(Path("a\0b"))
     state, holder = _state(tmp_path / "locked", timeout=0.05), _state(tmp_path / "locked")
     state.exchange([], [])

@@ -48,10 +48,10 @@ def test_the_key_is_the_files_content(tmp_path: Path, end: bytes) -> None:
         (b"", "is empty"),
         (b"\n", "is empty"),
         (b" \n\n ", "is empty"),
-        (SECRET.encode() + b"\n# the key\n", "no HTTP header can carry"),
-        ("\ufeffk".encode(), "no HTTP header can carry"),
+        (SECRET.encode() + b"\n# the key\n", "no HTTP header may contain"),
+        ("\ufeffk".encode(), "no HTTP header may contain"),
         ("k".encode("utf-16"), "not UTF-8"),
-        (b"a\0b", "no HTTP header can carry"),
+        (b"a\0b", "no HTTP header may contain"),
         (b"k" * (MAX_KEY_BYTES + 1), "larger than"),
     ],
 )

@@ -234,7 +234,7 @@ def test_a_pause_comes_between_pieces(pull: Callable[..., list[StreamChunk]]) ->
     provider, clock = build(script=[{"text": "a b", "pause": 1.5}, {"text": "a b", "pause": 7}])
     assert [piece.text for piece in pull(provider)] == ["a ", "b", ""]
     assert clock.sleeps == [1.5] * 3
-    with pytest.raises(LLMTimeoutError, match="did not go on within 5 s"):
+    with pytest.raises(LLMTimeoutError, match="did not continue within 5 s"):
         pull(provider, timeout=5)
     assert clock.sleeps == [1.5] * 3 + [5]
 

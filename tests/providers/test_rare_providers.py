@@ -59,7 +59,7 @@ def test_a_wrapper_passes_on_embeddings_of_threads_and_what_was_refused_before()
 
 
 def test_a_provider_without_embeddings_says_so() -> None:
-    with pytest.raises(UnavailableError, match="gives no embeddings"):
+    with pytest.raises(UnavailableError, match="has no embeddings"):
         _provider().embed(TEXTS, 1.0)
 
 
@@ -125,7 +125,7 @@ def test_the_address_of_a_vendor_says_what_of_it_is_the_users_own() -> None:
 
 
 def test_two_lists_of_keys_are_a_mistake() -> None:
-    with pytest.raises(ValidationError, match="stand for one api_key_env"):
+    with pytest.raises(ValidationError, match="are for a single api_key_env"):
         OpenAIChatConfig.model_validate({"type": "http", "base_url": "http://127.0.0.1:1/v1",
                                          "api_key_env": ["A", "B"], "other_api_key_envs": ["C"]})  # fmt: skip
 
@@ -156,7 +156,7 @@ def test_embeddings_that_come_too_late_for_the_rest_are_a_timeout() -> None:
         provider.embed(TEXTS, 0.0)
     provider.close()
     without = AnthropicProvider("p", AnthropicConfig(type="anthropic", model="claude-sonnet-5"), clock)
-    with pytest.raises(UnavailableError, match="gives no embeddings"):
+    with pytest.raises(UnavailableError, match="has no embeddings"):
         without.embed(TEXTS, 1.0)
     without.close()
 

@@ -270,7 +270,7 @@ def test_a_key_named_otherwise_later_leaves_none_of_the_variables_before() -> No
 
 def test_further_variables_need_a_first_one() -> None:
     (found,) = findings(role(provider="type: http, base_url: 'https://a.test/v1', other_api_key_envs: [A]"))
-    assert found.endswith("other_api_key_envs are looked at after api_key_env: give that")
+    assert found.endswith("other_api_key_envs are used after api_key_env: set that too")
 
 
 def test_the_table_is_read_only_when_an_alias_may_be_meant() -> None:

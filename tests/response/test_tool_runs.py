@@ -158,5 +158,5 @@ def test_whatever_a_function_says_can_be_told_to_the_model(way: str) -> None:
     found = answer.run_tools(functions) if way == "run_tools" else asyncio.run(answer.run_tools_async(functions))
     assert [message["content"] for message in found] == [
         "Error: Wordless", "a\ufffd", "Error: ValueError: a\ufffd",
-        "Error: the arguments do not fit: 100000 values are not as the schema wants them",
+        "Error: the arguments do not fit: 100000 values do not fit the schema",
     ]  # fmt: skip

@@ -161,7 +161,11 @@ def test_a_target_that_rests_is_asked_if_there_is_no_other() -> None:
         with pytest.raises(LLMRouterError):
             router.complete("r", "hi")
         told = router.explain("r", "hi")
-    assert (told.outcome, told.targets[0].state, told.targets[0].reason) == ("asks", "asked", "it rests after AUTH")
+    assert (told.outcome, told.targets[0].state, told.targets[0].reason) == (
+        "asks",
+        "asked",
+        "it is resting after AUTH",
+    )
 
 
 def test_a_call_that_nobody_can_take_fails() -> None:

@@ -59,12 +59,12 @@ def not_accepted(reason: str, facts: LLMResponse, *, final: bool = False) -> Inv
 def _broken_rule(accept: AcceptConfig, facts: LLMResponse, limit: WorkLimit) -> str | None:
     allowed = accept.finish_reasons
     if allowed is not None and facts.finish_reason not in allowed:
-        return f"its finish reason is none of {', '.join(allowed)}"
+        return f"its finish reason is not one of {', '.join(allowed)}"
     text = facts.text.strip()
     if not text and facts.tool_calls:
         return None  # The rules apply to text; an answer that only calls tools has none.
     if len(text) < accept.min_chars:
-        return f"it has {len(text)} characters, and min_chars is {accept.min_chars}"
+        return f"it has {len(text)} characters, but min_chars is {accept.min_chars}"
     return _broken_pattern(accept, text, limit)
 
 
@@ -101,5 +101,5 @@ def _call(hook: AcceptHook, answer: Any, refusals: list[str | None]) -> None:
     else:
         if inspect.iscoroutine(said):
             said.close()
-        refusals.append(f"the function that judges it gave back {type(said).__name__}, not a bool or a text")
-        raise TypeError(f"it gave back {type(said).__name__}, not a bool or a text")
+        refusals.append(f"the function that judges it returned {type(said).__name__}, not a bool or a text")
+        raise TypeError(f"it returned {type(said).__name__}, not a bool or a text")

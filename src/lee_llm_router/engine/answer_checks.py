@@ -46,7 +46,7 @@ def judge(
             seconds = time_left()
             reason = yield WorkStep(partial(judged, limit=limit_of(seconds)), seconds)
     except WorkLimitError:
-        raise not_accepted("to judge it takes too long", facts, final=True) from None
+        raise not_accepted("judging it takes too long", facts, final=True) from None
     if reason is not None:
         raise not_accepted(reason, facts)
 

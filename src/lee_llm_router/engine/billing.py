@@ -253,6 +253,6 @@ class Billing:
         if budgets and target.key not in self._warned and len(self._warned) < _MOST_KEPT:
             self._warned.add(target.key)
             logger.warning(
-                "what %s costs is not known, so the budget for %s does not count it: say it under pricing, or install"
+                "the price of %s is not known, so the budget for %s does not count it: set it under pricing, or install"
                 " the extra [cost]", target_name(*target.names), budgets[0].scope,
             )  # fmt: skip

@@ -50,7 +50,7 @@ class Embedding(Operation):
 
     def refusal(self, provider: Provider[Any], request: Any) -> str | None:  # noqa: ARG002
         """Return why not: the provider offers no embeddings."""
-        return None if provider.capabilities.embeddings else "the provider gives no embeddings"
+        return None if provider.capabilities.embeddings else "the provider has no embeddings"
 
     def ask(self, provider: Provider[Any], request: EmbeddingRequest, timeout: float) -> EmbeddingResponse:
         """See `Provider.embed`."""
@@ -63,7 +63,7 @@ class Embedding(Operation):
     def accepted(self, plan: CallPlan, target: Target, request: EmbeddingRequest, answer: Any) -> EmbeddingResponse:
         """Return the answer, if it has a valid vector for each text, with the names of its provider and call."""
         if not isinstance(answer, EmbeddingResponse):
-            what = f"the provider gave back {type(answer).__name__}, not an EmbeddingResponse"
+            what = f"the provider returned {type(answer).__name__}, not an EmbeddingResponse"
             raise InvalidResponseError(what, final=True)
         vectors = checked_vectors(answer.vectors, len(request.inputs))
         usage = answer.usage if isinstance(answer.usage, LLMUsage) else UNREPORTED

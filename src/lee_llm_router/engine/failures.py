@@ -195,7 +195,7 @@ def _headers_of(response: LLMResponse) -> AnswerHeaders:
 def _text_of(response: LLMResponse) -> str:
     text: Any = response.text
     if text is not None and not isinstance(text, str):
-        raise InvalidResponseError(f"the answer's text is of the type {type(text).__name__}", final=True)
+        raise InvalidResponseError(f"the answer's text has the type {type(text).__name__}", final=True)
     return str(text or "")
 
 
@@ -205,7 +205,7 @@ def _tool_calls_of(response: LLMResponse) -> tuple[ToolCall, ...]:
         return ()
     calls = tuple(calls) if isinstance(calls, list) else calls
     if not _are_tool_calls(calls):
-        raise InvalidResponseError("the answer's tool calls are of another type", final=True)
+        raise InvalidResponseError("the answer's tool calls have a wrong type", final=True)
     return calls  # type: ignore[no-any-return]
 
 

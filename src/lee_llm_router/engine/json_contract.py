@@ -78,7 +78,7 @@ def parse_answer(request: LLMRequest, response: LLMResponse, limit: WorkLimit) -
 
 def unchecked(response: LLMResponse) -> ContractViolationError:
     """Return the error for an answer whose check takes too long. A retry is pointless: it may get the same answer."""
-    return ContractViolationError(f"{BROKEN_CONTRACT}to check it takes too long", response=response, final=True)
+    return ContractViolationError(f"{BROKEN_CONTRACT}checking it takes too long", response=response, final=True)
 
 
 class _NotJSONError(ValueError):

@@ -92,7 +92,7 @@ def _check_text(text: str, where: str) -> None:
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        raise _wrong(f"{where} holds a lone surrogate at character {error.start}, which UTF-8 cannot carry") from None
+        raise _wrong(f"{where} holds a lone surrogate at character {error.start}, which UTF-8 cannot encode") from None
 
 
 def _wrong(message: str) -> InvalidRequestError:

@@ -154,7 +154,7 @@ class Completion(Operation):
             told = "; ".join(f"{option}: {reason}" for option, reason in missing.items())
             return f"it does not support what is asked: {told} (drop_unsupported: true leaves it out)"
         if request.tools and not capabilities.tools:
-            return "the provider does not take tools"
+            return "the provider does not support tools"
         takes_parts = capabilities.content_parts
         if not needs_content_parts(request.messages):
             return None

@@ -28,7 +28,7 @@ SchemaCheck: TypeAlias = Callable[[Any, WorkLimit], str | None]
 """Returns what is wrong with a value, or None; raises `WorkLimitError`."""
 _Keyword: TypeAlias = Callable[[Any, Any, Any, Any], Iterable[Any] | None]
 
-_limit: ContextVar[WorkLimit] = ContextVar("limit of the schema check under way")
+_limit: ContextVar[WorkLimit] = ContextVar("limit of the current schema check")
 
 _OVER_ALL_PARTS = frozenset({
     "items", "prefixItems", "additionalItems", "contains", "properties", "patternProperties", "additionalProperties",
@@ -98,7 +98,7 @@ def _compiled_check(schema_text: bytes) -> SchemaCheck:
     except SchemaError as error:
         raise _wrong(f"schema is not a JSON Schema: {error.message}") from None
     except PatternError as error:
-        raise _wrong(f"schema has a pattern that cannot be used: {error}") from None
+        raise _wrong(f"schema has an invalid pattern: {error}") from None
     except Exception as error:  # noqa: BLE001 - a third-party mapping may make the library raise anything
         raise _wrong(f"schema is not a JSON Schema: {type(error).__name__}") from None
     return partial(_problem, validator, words_of(schema))
@@ -115,7 +115,7 @@ def _problem(validator: Any, words: frozenset[str], value: Any, limit: WorkLimit
     except WorkLimitError:
         raise
     except Unresolvable as unresolvable:
-        return f"a reference in it leads nowhere: {unresolvable}"
+        return f"a reference in it cannot be resolved: {unresolvable}"
     except Exception as error:  # noqa: BLE001 - too deep for the library, a number too large for it, ...
         return f"it cannot be checked ({type(error).__name__})"
     finally:
@@ -265,7 +265,7 @@ def _check_patterns(schema: Any) -> None:
         elif isinstance(node, Sequence) and not isinstance(node, str):
             queue += node
     if len(found) == 2:
-        raise PatternError("patternProperties beside unevaluatedProperties")
+        raise PatternError("patternProperties together with unevaluatedProperties")
 
 
 def _wrong(message: str) -> InvalidRequestError:

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 _BACKOFF = "a backoff"
 _PROBE = "probe of its open breaker"
 _LEAD = "the first since the vendor's wait"
-_DESPITE_REST = "asked although it rests: no other target is left"
+_DESPITE_REST = "asked although it is resting: no other target is left"
 _LAST_CHANCE = "before its breaker's time: the call's patience ends"
 _BUDGET_POLL = 0.25
 """Seconds between two checks whether answers have paid for a retry."""

@@ -137,6 +137,6 @@ class StreamAssembler:
 def _check_chunk(chunk: Any) -> None:
     """Raise if `chunk` is not a chunk."""
     if not isinstance(chunk, StreamChunk):
-        raise InvalidResponseError(f"the provider gave back {type(chunk).__name__}, not a chunk", final=True)
+        raise InvalidResponseError(f"the provider returned {type(chunk).__name__}, not a chunk", final=True)
     if not isinstance(chunk.text, str):
-        raise InvalidResponseError(f"the text of a chunk is of the type {type(chunk.text).__name__}", final=True)
+        raise InvalidResponseError(f"the text of a chunk has the type {type(chunk.text).__name__}", final=True)

@@ -34,7 +34,7 @@ RefusalCause = Literal["breaker", "gate", "limit", "recovery", "queue", "rest", 
 """Why an attempt must wait: a breaker or a rest (nobody knows until when), a vendor's wait, a limit, other calls; or a
 shared state that was asked for a part of a limit and answers within milliseconds."""
 
-_STATE_ASKED = "the shared state is asked"
+_STATE_ASKED = "the shared state is being asked"
 
 Transition = Literal["open", "close"]
 """The effect of an outcome on the target's breaker."""
@@ -203,7 +203,7 @@ class TargetState:
             return Refusal("breaker", BREAKER_OPEN, self._probe_at(now), now)
         if (now < self.rest.until or now < provider.rest.until) and not despite_rest:
             rest = max(self.rest, provider.rest, key=lambda one: one.until)
-            return Refusal("rest", f"it rests after {rest.reason}", rest.until, now)
+            return Refusal("rest", f"it is resting after {rest.reason}", rest.until, now)
         if self.in_flight >= self.recovery < MAX_RECOVERY:
             return Refusal("recovery", "it has just come back", None, now)
         by_gate = None if self.gate.rate is None else self._refusal_by_gate(now)
@@ -271,7 +271,7 @@ class TargetState:
         if self.breaker.probe_at is not None:
             reason = BREAKER_OPEN
         elif now < rest.until:
-            reason, wait = f"it rests after {rest.reason}", max(wait, rest.until - now)
+            reason, wait = f"it is resting after {rest.reason}", max(wait, rest.until - now)
         elif now < self.gate.closed_until:
             reason = _VENDOR_WAIT
         elif provider.budget.tokens < 1:

@@ -231,7 +231,7 @@ class Provider(ABC, Generic[SettingsT]):
         Raises:
             LLMRouterError: what failed.
         """
-        raise UnavailableError("the provider gives no embeddings", sent=False)
+        raise UnavailableError("the provider has no embeddings", sent=False)
 
     async def embed_async(self, request: EmbeddingRequest, timeout: float) -> EmbeddingResponse:
         """As `embed`, for asyncio. By default, runs `embed` in a thread, which a cancellation abandons."""
@@ -275,5 +275,7 @@ def checked_key(what: str, value: str | None, provider: str, *, missing: str = "
     if not value:
         raise AuthenticationError(f"{what} {missing}", provider=provider, sent=False)
     if not value.isascii() or not value.isprintable():
-        raise AuthenticationError(f"{what} holds characters no HTTP header can carry", provider=provider, sent=False)
+        raise AuthenticationError(
+            f"{what} holds characters that no HTTP header may contain", provider=provider, sent=False
+        )
     return value

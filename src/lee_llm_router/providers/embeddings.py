@@ -139,7 +139,7 @@ def checked_inputs(inputs: Any, dimensions: Any) -> EmbeddingInputs:
                 text.encode()
             except UnicodeEncodeError as error:
                 message = f"inputs[{index}] holds a lone surrogate at character {error.start}"
-                raise InvalidRequestError(f"{message}, which UTF-8 cannot carry", sent=False) from None
+                raise InvalidRequestError(f"{message}, which UTF-8 cannot encode", sent=False) from None
     return EmbeddingInputs(texts, dimensions)
 
 
@@ -151,7 +151,7 @@ def checked_vectors(vectors: Sequence[Any], wanted: int) -> tuple[Vector, ...]:
             finite numbers.
     """
     if len(vectors) != wanted:
-        raise InvalidResponseError(f"{len(vectors)} vectors came for {wanted} texts")
+        raise InvalidResponseError(f"{len(vectors)} vectors for {wanted} texts")
     found = []
     for vector in vectors:
         try:
@@ -160,7 +160,7 @@ def checked_vectors(vectors: Sequence[Any], wanted: int) -> tuple[Vector, ...]:
         except (TypeError, OverflowError):
             sound = False
         if not sound:
-            raise InvalidResponseError("a vector is no list of finite numbers")
+            raise InvalidResponseError("a vector is not a list of finite numbers")
         found.append(tuple(vector))
     if any(len(vector) != len(found[0]) for vector in found):
         raise InvalidResponseError("the vectors are of different lengths")

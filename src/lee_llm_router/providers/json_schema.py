@@ -136,14 +136,14 @@ def schema_problem(schema: Mapping[Any, Any]) -> str | None:
         for node in level:
             if isinstance(node, Mapping):
                 if any(not isinstance(name, str) for name in node):
-                    return "has a key that is no text"
+                    return "has a key that is not text"
                 if "$schema" in node and not isinstance(node["$schema"], (str, Mapping)):
-                    return "has a $schema that is no text"
+                    return "has a $schema that is not text"
                 below += node.values()
             elif isinstance(node, (list, tuple)):
                 below += node
             elif not _is_json_value(node):
-                return "holds what JSON cannot, or a number of too many digits"
+                return "holds something that JSON cannot, or a number with too many digits"
         level = below
     return f"is nested more than {MAX_DEPTH} deep" if level else None
 

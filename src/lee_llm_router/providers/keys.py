@@ -56,9 +56,9 @@ class KeyedConfig(ProviderConfig):
         if self.api_key_env is not None and self.api_key_file is not None:
             raise PydanticCustomError("two_keys", "give api_key_env or api_key_file, not both")
         if self.api_key_env is None and self.other_api_key_envs:
-            raise PydanticCustomError("no_first_key", "other_api_key_envs are looked at after api_key_env: give that")
+            raise PydanticCustomError("no_first_key", "other_api_key_envs are used after api_key_env: set that too")
         if self.several_keys and self.other_api_key_envs:
-            raise PydanticCustomError("two_lists", "other_api_key_envs stand for one api_key_env, not for a list")
+            raise PydanticCustomError("two_lists", "other_api_key_envs are for a single api_key_env, not for a list")
         return self
 
     @classmethod
@@ -202,7 +202,7 @@ class KeySource:
             if self._holds_text(name):
                 yield from KeySource(settings, self._provider).check()
             else:
-                yield CheckNote("warning", f"environment variable {name} is not set: its key is passed over", "LLR309")
+                yield CheckNote("warning", f"environment variable {name} is not set: its key is skipped", "LLR309")
 
     def _oddities(self, what: str, key: str) -> Iterator[_Finding]:
         if odd := oddity_of_value(key):
@@ -228,7 +228,7 @@ class KeySource:
             data, info = read_small_file(path, MAX_KEY_BYTES)
             text = data.decode()
         except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or "it is not UTF-8 text, or no path"
+            reason = getattr(error, "strerror", None) or "it is not UTF-8 text, or not a path"
             raise AuthenticationError(f"{what}: {reason}", provider=self._provider, sent=False) from None
         key = checked_key(what, text.removesuffix("\n").removesuffix("\r"), self._provider, missing="is empty")
         self._from_file = (_look(info), key)

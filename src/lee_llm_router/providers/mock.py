@@ -312,7 +312,7 @@ class _MockStream(ChunkStream):
 
     def _next_chunk(self, timeout: float) -> StreamChunk | None:
         if self._pulled and self._pause > timeout:
-            raise LLMTimeoutError(f"the answer did not go on within {timeout:.4g} s")
+            raise LLMTimeoutError(f"the answer did not continue within {timeout:.4g} s")
         self._pulled = True
         chunk = next(self._chunks, None)
         if chunk is None and self._failure is not None:

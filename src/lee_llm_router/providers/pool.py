@@ -177,7 +177,7 @@ class ProviderPool:
         if self._wrap is not None:
             provider = self._wrap(provider)
         if not isinstance(provider, Provider):
-            raise ConfigError(f"what was built for {name!r} is of the type {type(provider).__name__}, no Provider")
+            raise ConfigError(f"what was built for {name!r} is a {type(provider).__name__}, not a Provider")
         return provider
 
 

@@ -23,7 +23,7 @@ def ensure_response(response: object) -> LLMResponse:
         InvalidResponseError: the provider returned something else.
     """
     if not isinstance(response, LLMResponse):
-        raise InvalidResponseError(f"the provider gave back {type(response).__name__}, not an answer", final=True)
+        raise InvalidResponseError(f"the provider returned {type(response).__name__}, not an answer", final=True)
     return response
 
 

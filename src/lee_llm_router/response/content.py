@@ -84,7 +84,7 @@ def audio_part(source: bytes | os.PathLike[str] | str, *, media_type: str | None
     url, _ = _url_of(source, media_type)
     media = _from_url("audio", url)
     if media.data is None:
-        raise _wrong("a sound is sent as bytes, not by its address")
+        raise _wrong("audio is sent as bytes, not by its address")
     kind = media.media_type.partition(";")[0]
     return {"type": "input_audio", "input_audio": {
         "data": media.data, "format": _AUDIO_FORMATS.get(kind) or kind.removeprefix("audio/").removeprefix("x-"),
@@ -173,7 +173,7 @@ def _from_url(kind: MediaKind, url: Any, *, name: str | None = None, detail: str
         try:
             b64decode(data[:64] if len(data) % 4 == 0 else data, validate=True)
         except (ValueError, binascii.Error):
-            raise _wrong(f"the data URL of a part that is of the kind {kind} holds no base64") from None
+            raise _wrong(f"the data URL of a part of the type {kind} holds no base64") from None
     return Media(kind, media_type, data=data, name=name, detail=detail)
 
 
@@ -200,7 +200,7 @@ def _read(path: Path) -> bytes:
             size = os.fstat(file.fileno()).st_size
             data = file.read(MAX_MEDIA_BYTES + 1) if size <= MAX_MEDIA_BYTES else None
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "it is no path"
+        reason = getattr(error, "strerror", None) or "it is not a path"
         raise _wrong(f"{path.name} cannot be read: {reason}") from None
     if data is None or len(data) > MAX_MEDIA_BYTES:
         raise _wrong(f"{path.name} is larger than {MAX_MEDIA_BYTES:,} bytes")

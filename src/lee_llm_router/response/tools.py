@@ -108,7 +108,7 @@ def tool_of(function: ToolFunction, name: str | None = None) -> FunctionTool:
     """
     name = name or _name_of(function)
     if not _NAME.fullmatch(name):
-        raise _wrong(f"{name!r:.70} is no name for a tool (letters, digits, _ and -, 64 at most): give it a def")
+        raise _wrong(f"{name!r:.70} is not a name for a tool (letters, digits, _ and -, at most 64): write it as a def")
     from pydantic.errors import PydanticUserError  # noqa: PLC0415 - most calls have no functions
 
     target: Any = function.func if isinstance(function, partial) else function
@@ -213,7 +213,7 @@ def _run(step: _RunStep) -> Any:
     if inspect.isawaitable(value):
         if inspect.iscoroutine(value):
             value.close()
-        raise TypeError("the function is async: await run_tools_async in place of run_tools")
+        raise TypeError("the function is async: await run_tools_async instead of run_tools")
     return value
 
 
@@ -248,7 +248,7 @@ def _told_mistakes(error: Exception) -> str:
     from pydantic import ValidationError  # noqa: PLC0415 - as above
 
     if isinstance(error, ValidationError) and error.error_count() > _MAX_MISTAKES:
-        told = f"{error.error_count()} values are not as the schema wants them"
+        told = f"{error.error_count()} values do not fit the schema"
     elif isinstance(error, ValidationError):
         found = error.errors(include_url=False, include_context=False, include_input=False)
         told = "; ".join(f"{'.'.join(map(str, each['loc'])) or 'arguments'}: {each['msg']}" for each in found)

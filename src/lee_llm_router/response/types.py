@@ -361,7 +361,7 @@ def _tool_call(call: Mapping[str, Any]) -> ToolCall:
         except (TypeError, ValueError, RecursionError) as error:
             from lee_llm_router.errors import InvalidRequestError  # noqa: PLC0415 - rare
 
-            reason = f"the arguments of a tool call are no JSON ({type(error).__name__})"
+            reason = f"the arguments of a tool call are not JSON ({type(error).__name__})"
             raise InvalidRequestError(reason, sent=False) from None
     return ToolCall(id=str(call.get("id") or ""), name=str(function.get("name") or ""), arguments=arguments)
 

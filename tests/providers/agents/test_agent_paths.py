@@ -38,7 +38,7 @@ def test_they_start_at_the_folder_of_the_file(kind: str, tmp_path: Path, monkeyp
         found = "\n".join(text for _, text in provider.check())
     finally:
         provider.close()
-    assert "is not a folder" not in found and "no executable file" not in found
+    assert "is not a folder" not in found and "not an executable file" not in found
     assert str(agent) in found
 
 

@@ -132,7 +132,7 @@ def test_an_answer_other_than_the_streamed_one_is_an_error(claude: FakeClaude, f
     """What was handed on cannot be taken back."""
     claude.script([fc.INIT, fc.message_start(), fc.text_piece("one"), fc.block(type="text", text="two"),
                    *fc.message_end(), fc.result("two")])  # fmt: skip
-    with pytest.raises(LLMRouterError, match="not the one that it has streamed"):
+    with pytest.raises(LLMRouterError, match="differs from the one that it streamed"):
         read(provider(claude), face)
 
 

@@ -158,7 +158,7 @@ def test_a_full_disk_is_warned_of_once_and_leaves_what_was_kept(file: Path, capl
     with caplog.at_level(logging.WARNING):
         for _ in range(2):
             store.keep([_kept(B)])
-    assert [record.getMessage().count("has no room on its disk") for record in caplog.records] == [1]
+    assert [record.getMessage().count("has no space on its disk") for record in caplog.records] == [1]
     store._writer.db = plain
     assert store.find([A, B]) == [b"value", None]
     store.keep([_kept(B)])
@@ -311,7 +311,7 @@ def test_requests_are_equal_if_what_they_ask_is_whatever_it_is_written_in() -> N
 
 @pytest.mark.parametrize("odd", [object(), {1, "a"}, float, b"bytes"])
 def test_what_nobody_can_compare_has_no_key(odd: Any) -> None:
-    with pytest.raises(ValueError, match="cannot be told from others"):
+    with pytest.raises(ValueError, match="cannot be distinguished from others"):
         _key(extra_body={"a": odd})
 
 

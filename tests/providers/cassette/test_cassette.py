@@ -131,7 +131,7 @@ def test_a_stream_that_was_left_can_be_left_again(file: Path) -> None:
         next(iter(stream))
     with _replayed(file) as router, router.stream("r", "a") as stream:
         assert next(iter(stream)).text == "Hel"
-    with _replayed(file) as router, pytest.raises(UnrecordedRequestError, match="left here"):
+    with _replayed(file) as router, pytest.raises(UnrecordedRequestError, match="abandoned here"):
         list(router.stream("r", "a"))
 
 
@@ -216,7 +216,7 @@ def test_two_routers_of_a_test_record_together(file: Path) -> None:
 
 
 def test_mode_replay_needs_the_file(file: Path) -> None:
-    with pytest.raises(ConfigError, match="is not there"), _replayed(file):
+    with pytest.raises(ConfigError, match="does not exist"), _replayed(file):
         pass
 
 

@@ -146,7 +146,7 @@ def test_what_was_damaged_by_hand_is_an_error_that_names_the_cassette(file: Path
         lambda: asyncio.run(_player(file).stream_async(ASKED, 1.0)),
     ]  # fmt: skip
     for ask in asks:
-        with pytest.raises(UnrecordedRequestError, match=r"answers\.yaml: what came of this request cannot be read"):
+        with pytest.raises(UnrecordedRequestError, match=r"answers\.yaml: the outcome of this request cannot be read"):
             ask()
 
 

@@ -205,7 +205,8 @@ def _runs(pid: int) -> bool:
 
 
 @pytest.mark.parametrize(
-    ("command", "said"), [("no-such-codex", "was not found on PATH"), ("/nonexistent/codex", "is no executable file")]
+    ("command", "said"),
+    [("no-such-codex", "was not found on PATH"), ("/nonexistent/codex", "is not an executable file")],
 )
 def test_a_missing_program_is_named(codex: FakeCodex, command: str, said: str) -> None:
     error = failure(provider(codex, command=command))

@@ -91,7 +91,7 @@ def test_a_key_that_is_found_is_not_handed_to_codex(
     complete(subject)
     assert FOUND not in codex.run["env"].values()
     assert "auth.json" in codex.run["home"]
-    assert ("ok", f"{variable} is set and not used: name it in api_key_env to pay by it") in list(subject.check())
+    assert ("ok", f"{variable} is set but not used: name it in api_key_env to pay with it") in list(subject.check())
 
 
 @pytest.mark.parametrize("variable", SERVICE_KEYS)

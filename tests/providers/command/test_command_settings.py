@@ -30,8 +30,8 @@ def finding(**settings: Any) -> str:
     ("word", "said"),
     [
         ("{modle}", "unknown placeholder 'modle' (did you mean 'model'?)"), ("{Model}", "did you mean 'model'"),
-        ("{output}", "'output_file'"), ("{prompt}", "'prompt_file'"), ("{", "written twice"), ("}", "written twice"),
-        ("{}", "written twice"), ('{"a": 1}', "written twice"), ("a{b", "written twice"), ("{{x}", "written twice"),
+        ("{output}", "'output_file'"), ("{prompt}", "'prompt_file'"), ("{", "brace twice"), ("}", "brace twice"),
+        ("{}", "brace twice"), ('{"a": 1}', "brace twice"), ("a{b", "brace twice"), ("{{x}", "brace twice"),
     ],
 )  # fmt: skip
 def test_a_wrong_placeholder_is_a_finding_with_a_suggestion(word: str, said: str) -> None:
@@ -46,7 +46,8 @@ def test_a_wrong_placeholder_is_a_finding_with_a_suggestion(word: str, said: str
     [
         ({"argv": []}, "argv"), ({"argv": ["{model}"]}, "begins with the program"), ({"argv": [["python3"]]}, "begins"),
         ({"argv": "python3 x"}, "argv"), ({"output": "json"}, "needs answer_path"),
-        ({"output": "file"}, "{output_file} go together"), ({"argv": ["python3", "{output_file}"]}, "go together"),
+        ({"output": "file"}, "{output_file} need each other"),
+        ({"argv": ["python3", "{output_file}"]}, "need each other"),
         ({"answer_path": "a..b"}, "answer_path"), ({"answer_path": "a["}, "answer_path"),
         ({"error_path": ".a"}, "error_path"), ({"usage_paths": {"prompt": "a"}}, "unknown key"),
         ({"failures": [{"type": "QUOTA"}]}, "exit_code"), ({"failures": [{"exit_code": 1, "type": "QUOTAS"}]}, "QUOTA"),

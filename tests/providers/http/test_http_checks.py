@@ -238,7 +238,7 @@ def test_the_doctor_tells_which_way_requests_go(url: str, monkeypatch: pytest.Mo
 @pytest.mark.parametrize(
     ("proxy", "settings", "words"),
     [
-        ("ftp://user:pass-word@proxy.test", {}, "not a URL of a kind that is known"),
+        ("ftp://user:pass-word@proxy.test", {}, "not a URL of a known kind"),
         ("http://proxy.test:99999", {}, "not a URL"),
         ("socks5://proxy.test:1080", {}, "install httpx[socks]"),
         ("socks5h://proxy.test:1080", {"transport": "httpx"}, "install httpx[socks]"),

@@ -132,17 +132,17 @@ def _config(url: str = URL, **settings: Any) -> dict[str, Any]:
 def test_the_doctor_says_which_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
     def said(**settings: Any) -> list[tuple[str, str]]:
         found = diagnose(_config(**settings))
-        return [(finding.level, finding.message) for finding in found if "are carried" in finding.message]
+        return [(finding.level, finding.message) for finding in found if "are sent with" in finding.message]
 
-    assert said() == [("ok", "requests are carried by httptools")]
-    assert said(transport="httpx") == [("ok", "requests are carried by httpx")]
+    assert said() == [("ok", "requests are sent with httptools")]
+    assert said(transport="httpx") == [("ok", "requests are sent with httpx")]
     monkeypatch.setenv(TRANSPORT_VARIABLE, "httpx")
-    assert said() == [("ok", "requests are carried by httpx")]
+    assert said() == [("ok", "requests are sent with httpx")]
 
 
 @pytest.mark.usefixtures("_no_httptools")
 def test_the_doctor_says_that_another_is_used_in_its_place() -> None:
-    assert "requests are carried by httpx" in [finding.message for finding in diagnose(_config())]
+    assert "requests are sent with httpx" in [finding.message for finding in diagnose(_config())]
 
 
 @pytest.mark.usefixtures("_no_httptools")

@@ -148,12 +148,12 @@ def test_odd_tools_in_extra_body_are_passed_on_for_llama_cpp_to_refuse(
     [
         (lambda folder: folder / "none.gguf", "No such file"),
         (lambda folder: folder, "is a folder"),
-        (lambda folder: Path("/dev/null"), "no regular file"),
+        (lambda folder: Path("/dev/null"), "not a regular file"),
         (
             lambda folder: gguf_file(folder, "cut.gguf", tensors=2).write_bytes(b"GGUF") and folder / "cut.gguf",
             "is cut",
         ),
-        (lambda folder: (folder / "x").write_text("hello") and folder / "x", "no GGUF file"),
+        (lambda folder: (folder / "x").write_text("hello") and folder / "x", "not a GGUF file"),
     ],
 )
 def test_a_file_that_is_no_model_is_told_before_llama_cpp_sees_it(

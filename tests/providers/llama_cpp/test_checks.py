@@ -44,7 +44,7 @@ def test_what_is_odd(llama: FakeLlama, config: dict[str, Any], tmp_path: Path) -
     fields = {name: value for name, value in FIELDS.items() if name != "tokenizer.chat_template"}
     path = gguf_file(tmp_path, "plain.gguf", fields=fields)
     text = said(config, model_path=str(path), n_ctx=4096, n_threads=1000)
-    assert "warning: n_ctx is 4096, and the model was trained with 2048 tokens" in text
+    assert "warning: n_ctx is 4096, but the model was trained with 2048 tokens" in text
     assert "warning: the file holds no chat template" in text
     assert "n_threads 1000 is more than this process may use" in text
 

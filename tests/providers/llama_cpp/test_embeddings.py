@@ -86,6 +86,6 @@ def test_what_goes_wrong_is_a_typed_error(
 
 
 def test_without_the_setting_the_target_is_skipped(llama: FakeLlama, config: dict[str, Any]) -> None:
-    with LeeLLMRouter(config) as router, pytest.raises(LLMRouterError, match="gives no embeddings"):
+    with LeeLLMRouter(config) as router, pytest.raises(LLMRouterError, match="has no embeddings"):
         router.embed("r", "abc")
     assert llama.params == []

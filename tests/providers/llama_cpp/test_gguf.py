@@ -119,7 +119,7 @@ def test_a_damaged_file_is_read_or_refused_and_nothing_else(
 def test_folders_devices_and_missing_files(tmp_path: Path) -> None:
     with pytest.raises(GGUFError, match="folder"):
         read_header(tmp_path)
-    with pytest.raises(GGUFError, match="no regular file"):
+    with pytest.raises(GGUFError, match="not a regular file"):
         read_header(Path(os.devnull))
     for path in (tmp_path / "none.gguf", Path("a\0b")):
         with pytest.raises(OSError):

@@ -91,7 +91,7 @@ def test_a_load_that_takes_longer_than_the_attempt_serves_the_next_one(
 ) -> None:
     llama.may_load.clear()
     with router_of(config) as router:
-        with pytest.raises(LLMTimeoutError, match="still being loaded"):
+        with pytest.raises(LLMTimeoutError, match="still loading"):
             router.complete("r", "hi", timeout=0.05)
         assert llama.loading.wait(PATIENCE)
         llama.may_load.set()

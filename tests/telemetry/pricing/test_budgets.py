@@ -177,7 +177,7 @@ def test_an_unknown_cost_is_not_counted_and_said_once(caplog: pytest.LogCaptureF
             router.complete("r", "x")
     assert router.budgets()[0].spent_usd == 0
     assert [line for line in caplog.messages if "a/m" in line and "all calls" in line] == [
-        "what a/m costs is not known, so the budget for all calls does not count it: say it under pricing, or install"
+        "the price of a/m is not known, so the budget for all calls does not count it: set it under pricing, or install"
         " the extra [cost]"
     ]
 

@@ -76,7 +76,7 @@ class SqliteState:
         except OSError as error:
             raise ConfigError(f"state.path: {error.strerror or error}", sent=False) from None
         if "\0" in settings.path:
-            raise ConfigError("state.path: this can be no path", sent=False)
+            raise ConfigError("state.path: this cannot be a path", sent=False)
         self._namespace = settings.namespace
         self._now = now
         self._database = HostDatabase(path, _TABLES, application_id=APPLICATION_ID, patience=settings.timeout)

@@ -253,7 +253,7 @@ class AgentProvider(Provider[AgentSettingsT]):
         elif self.uses_login:
             yield from self.check_login()
             for name in filter(self.config.origin.variable, self.key_variables):
-                yield CheckNote("ok", f"{name} is set and not used: name it in api_key_env to pay by it", "LLR500")
+                yield CheckNote("ok", f"{name} is set but not used: name it in api_key_env to pay with it", "LLR500")
 
     def _run_streamed(self, request: LLMRequest, stream: AgentStream, cancel: CancelSwitch) -> LLMResponse:
         return self._complete(request, LONGEST_STREAM, cancel, stream)
@@ -358,7 +358,7 @@ class AgentProvider(Provider[AgentSettingsT]):
             what = f"{self.title} printed more than {self.config.max_output_bytes} bytes"
             return InvalidResponseError(what, sent=turn.started, response=received)
         if result.end == "timeout" and not turn.has_failed:
-            what = f"{self.title} gave no whole answer within {budget.total:g} s"
+            what = f"{self.title} gave no complete answer within {budget.total:g} s"
             return LLMTimeoutError(what, sent=turn.started, response=received)
         failure = turn.failure(result, self.clock.time())
         return error_for(

@@ -53,7 +53,7 @@ def check_program(
                 text = f"{program} has no {', '.join(missing)}: it is too old, or another program"
                 yield CheckNote("error", text, "LLR511")
             if flags is not None and (missing := sorted(optional_flags - flags)):
-                text = f"{program} has no {', '.join(missing)}: what they are for is left out"
+                text = f"{program} has no {', '.join(missing)}: what they do is left out"
                 yield CheckNote("warning", text, "LLR512")
     except LLMRouterError as error:
         yield CheckNote("error", error.message, "LLR510")

@@ -43,7 +43,7 @@ def failure_of_end(
     if returncode is None or returncode < 0:
         return Failure(F.PROVIDER_ERROR, f"{title} was killed by {_signal_name(returncode)}", returncode)
     if returncode == 0:
-        return Failure(F.INVALID_RESPONSE, f"{title} ended well and gave no answer", 0)
+        return Failure(F.INVALID_RESPONSE, f"{title} ended normally but gave no answer", 0)
     said = _said(title, returncode, stderr)
     if returncode > 128:
         return Failure(F.PROVIDER_ERROR, f"{title} was killed by {_signal_name(128 - returncode)}: {said}", returncode)

@@ -36,7 +36,7 @@ def find_program(command: str) -> str:
         command = os.path.expanduser(command)  # noqa: PTH111 - Path would drop a leading "./"
     found = shutil.which(command)
     if found is None:
-        where = "is no executable file" if os.sep in command else "was not found on PATH"
+        where = "is not an executable file" if os.sep in command else "was not found on PATH"
         raise ProviderError(f"the command {command} {where}", sent=False, final=True)
     return str(Path(found).absolute())
 

@@ -110,7 +110,7 @@ def _text(message: Message, agent: str) -> str:
 def _refuse_other_parts(message: Message, agent: str) -> None:
     for part in message_parts(message):
         if part["type"] != "text":
-            raise InvalidRequestError(f"{agent} takes text alone, not a part of type {part['type']!r}", sent=False)
+            raise InvalidRequestError(f"{agent} takes only text, not a part of type {part['type']!r}", sent=False)
 
 
 def _encodable(text: str) -> str:

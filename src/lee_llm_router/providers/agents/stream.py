@@ -137,7 +137,7 @@ class AgentStream(ChunkStream):
         response = self._run.result()
         streamed = "".join(self._texts)
         if not response.text.startswith(streamed):
-            raise InvalidResponseError("the agent's answer is not the one that it has streamed")
+            raise InvalidResponseError("the agent's answer differs from the one that it streamed")
         self._is_over = True
         self._raw = response.raw
         reasoning = "" if self._has_reasoning else response.reasoning or ""

@@ -97,7 +97,7 @@ def _encoded(value: Any) -> bytes:
     try:
         return _canonical(value).encode()
     except (_UnkeyableError, TypeError, ValueError, RecursionError) as error:
-        raise ValueError(f"a request cannot be told from others: {type(error).__name__}") from None
+        raise ValueError(f"a request cannot be distinguished from others: {type(error).__name__}") from None
 
 
 def _mask_keys(part: dict[str, Any]) -> None:

@@ -154,7 +154,7 @@ class RedisStore(AnswerStore):
         _disconnect(client)
         if not was_warned:
             reason = problem_in_words(error)
-            logger.warning("the cache of answers in Redis cannot be used, and is left out meanwhile: %s", reason)
+            logger.warning("the cache of answers in Redis cannot be used and is skipped for now: %s", reason)
 
     def _forget(self) -> None:
         """In a forked child, leave the parent's connections to the parent."""

@@ -16,7 +16,7 @@ DEFAULT_FILE = ".lee-llm-router/cache/answers.sqlite"
 _DAY = 86_400.0
 _FOREIGN = {
     "memory": {"path": "a cache in memory has no file", "url": "a cache in memory has no server",
-               "namespace": "a cache in memory is of this process alone"},
+               "namespace": "a cache in memory belongs to this process alone"},
     "sqlite": {"url": "a cache in a SQLite file has no server",
                "namespace": "a SQLite file is one cache: name another file"},
     "redis": {"path": "a cache in Redis has no file", "max_mb": "the server bounds its own size: set its maxmemory"},

@@ -145,7 +145,7 @@ class SqliteStore(AnswerStore):
         except sqlite3.Error as error:
             code = getattr(error, "sqlite_errorcode", 0) & 0xFF
             if code == sqlite3.SQLITE_FULL:
-                self._warn_once("has no room on its disk: new answers are not kept")
+                self._warn_once("has no space on its disk: new answers are not kept")
             elif code not in _BUSY:
                 self._turn_off(error)
         except (OSError, ValueError) as error:
@@ -162,7 +162,7 @@ class SqliteStore(AnswerStore):
         self.close()
         if not was_off:
             reason = getattr(error, "strerror", None) or str(error)
-            logger.warning("the cache of answers %s cannot be used, and is off: %s", self._path, reason)
+            logger.warning("the cache of answers %s cannot be used and is off: %s", self._path, reason)
 
     def _opened(self) -> sqlite3.Connection:
         _make(self._path)

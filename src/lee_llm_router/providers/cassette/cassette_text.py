@@ -74,7 +74,7 @@ def _checked(documents: list[Any]) -> list[dict[str, Any]]:
             continue
         has_request = isinstance(document, dict) and isinstance(document.get("request"), dict)
         if not has_request or not document.keys() & {"answer", "chunks", "embeddings", "error"}:
-            raise ValueError(f"document {len(found) + 1} is no exchange: it needs a request, and what came of it")
+            raise ValueError(f"document {len(found) + 1} is not an exchange: it needs a request and its outcome")
         found.append(document)
     return found
 

@@ -166,7 +166,7 @@ class CassetteProvider(WrapperProvider):
             if error is not None and "chunks" not in found:
                 raise error
             if found.get(_LEFT):
-                what = f"cassette {self._tape.path.name}: when it was recorded, this stream was left here"
+                what = f"cassette {self._tape.path.name}: when it was recorded, this stream was abandoned here"
                 error = UnrecordedRequestError(what, sent=False, final=True)
             return PlayedStream(chunks_in(found), error, raw_in(found))
         except (KeyError, TypeError, ValueError) as error:
@@ -181,7 +181,7 @@ class CassetteProvider(WrapperProvider):
             raise self._unreadable(error) from error
 
     def _unreadable(self, error: Exception) -> UnrecordedRequestError:
-        what = f"what came of this request cannot be read ({type(error).__name__}: {error})"
+        what = f"the outcome of this request cannot be read ({type(error).__name__}: {error})"
         return UnrecordedRequestError(f"cassette {self._tape.path.name}: {what}", sent=False, final=True)
 
 

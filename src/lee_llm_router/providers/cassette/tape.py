@@ -57,7 +57,7 @@ class Tape:
             """Whether providers are asked what is not in it."""
             if mode == "replay" and not is_there:
                 raise ConfigError(
-                    f"the cassette {path} is not there, and its mode is replay: record it first", sent=False
+                    f"the cassette {path} does not exist, and its mode is replay: record it first", sent=False
                 )
             if not is_there or (mode == "record" and name not in _begun):
                 if is_there:

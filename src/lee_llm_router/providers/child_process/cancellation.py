@@ -121,7 +121,7 @@ def start_with_switch(function: Callable[[CancelSwitch], T]) -> tuple[CancelSwit
 
             future = start_in_thread(work)
         except OSError as error:
-            raise ProviderError(f"a child process cannot be looked after: {error}", sent=False) from error
+            raise ProviderError(f"a child process cannot be watched: {error}", sent=False) from error
         # The thread is running and closes the switch itself.
         stack.pop_all()
         return switch, future

@@ -173,7 +173,7 @@ def _start(
     except ValueError:
         # A NUL or a lone surrogate in an argument or a variable. Not chained: the original error would quote it.
         raise InvalidRequestError(
-            f"{argv[0]} cannot be started: a setting holds characters no command line can carry", sent=False
+            f"{argv[0]} cannot be started: a setting holds characters that no command line may contain", sent=False
         ) from None
 
 

@@ -100,9 +100,9 @@ def classify(report: Report, returncode: int | None, stderr: str, now: float) ->
     if report.is_told:
         return _told(report, now)
     if report.is_cut:
-        return Failure(F.INVALID_RESPONSE, "claude's answer was cut by the bound on its tokens", final=True)
+        return Failure(F.INVALID_RESPONSE, "claude's answer was cut off at its token limit", final=True)
     if report.is_over:
-        return Failure(F.INVALID_RESPONSE, "the model gave no text, so that claude was about to ask it again")
+        return Failure(F.INVALID_RESPONSE, "the model gave no text, and claude was about to ask it again")
     if report.is_unasked:
         what = f"claude asked no model, and said: {report.text}" if report.text else "claude asked no model"
         return Failure(F.INVALID_REQUEST, what, returncode)

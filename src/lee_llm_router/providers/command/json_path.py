@@ -27,7 +27,7 @@ def parse_path(text: str) -> JSONPath:
     while place < len(text):
         found = _STEP.match(text, place)
         if found is None or (text[place] == ".") != (bool(steps) and found[3] is None):
-            raise ValueError('a path into JSON is wanted: result.text, choices[0].message, "a.b".c')
+            raise ValueError('write a path into JSON like result.text, choices[0].message, "a.b".c')
         quoted, name, index = found.groups()
         steps.append(json.loads(f'"{quoted}"') if quoted is not None else name if name is not None else int(index))
         place = found.end()

@@ -134,7 +134,7 @@ class CommandTurn(AgentTurn):
             documents += source if by_file else []
             text = self._text_at(config.answer_path, source)
         if not text.strip():
-            raise _NoAnswerError("the program ended well and gave no answer")
+            raise _NoAnswerError("the program ended normally but gave no answer")
         return text
 
     def _text_at(self, path: str, documents: list[Any]) -> str:
@@ -146,13 +146,13 @@ class CommandTurn(AgentTurn):
             return plain_text(found)
         if self._wants_json:
             return plain_text(json.dumps(found, ensure_ascii=False))
-        raise _NoAnswerError(f"at answer_path {path} stands no text, but a JSON {_JSON_NAMES[type(found)]}")
+        raise _NoAnswerError(f"at answer_path {path} there is no text but a JSON {_JSON_NAMES[type(found)]}")
 
     def _file_text(self) -> str:
         try:
             data = read_regular_file(self._output_file, self._config.max_output_bytes, follow=False)
         except FileNotFoundError:
-            raise _NoAnswerError("the program ended well and wrote no answer file") from None
+            raise _NoAnswerError("the program ended normally but wrote no answer file") from None
         except OSError as error:
             raise _NoAnswerError(f"the answer file cannot be read: {error.strerror}") from None
         return _decoded(data, "the answer file holds")

@@ -47,7 +47,7 @@ def _check_pattern(pattern: str) -> str:
 
 def _check_failure(kind: FailureType) -> FailureType:
     if kind in _OURS:
-        raise PydanticCustomError("wanted_failure", "a program cannot fail like that: the router alone can tell")
+        raise PydanticCustomError("wanted_failure", "a program cannot fail like that: only the router can tell")
     return kind
 
 
@@ -173,7 +173,7 @@ class CommandConfig(ProgramConfig):
         if self.output == "json" and self.answer_path is None:
             yield "output: json needs answer_path, which says where"
         if (self.output == "file") != ("output_file" in self.placeholders):
-            yield "output: file and the placeholder {output_file} go together"
+            yield "output: file and the placeholder {output_file} need each other"
         if self.api_key_file is not None and self.key_variable is None:
             yield "api_key_file needs key_variable, the program's own name for it"
         if self.key_variable is not None and self.api_key_env is None and self.api_key_file is None:
@@ -181,4 +181,4 @@ class CommandConfig(ProgramConfig):
         if any(rule.exit_code in self.success_exits for rule in self.failures if rule.exit_code is not None):
             yield "the exit_code of a failure is among success_exits"
         if self.error_path is None and any(rule.error for rule in self.failures):
-            yield "the error of a failure is looked for at error_path, which is missing"
+            yield "the error of a failure is looked up at error_path, which is missing"

@@ -49,11 +49,11 @@ def check_template(word: str) -> None:
     for found in _PART.finditer(word):
         name = found[1]
         if found[0] in ("{", "}") or name == "":
-            raise TemplateError("a brace that stands for itself is written twice: {{ or }}")
+            raise TemplateError("write a literal brace twice: {{ or }}")
         if name is not None and name not in PLACEHOLDERS:
             shown = repr(name) if _SHOWN.fullmatch(name) else "(not shown)"
             near = current_suggester().did_you_mean(name, PLACEHOLDERS)
-            hint = near or "; a brace that stands for itself is written twice"
+            hint = near or "; write a literal brace twice"
             raise TemplateError(f"unknown placeholder {shown}{hint}")
 
 

@@ -111,12 +111,12 @@ def failure_of_finish(reason: str, prompt_bytes: int, *, asked: bool) -> Failure
     if not asked and prompt_bytes > LONG_PROMPT:
         return Failure(F.CONTEXT_LENGTH, "gemini asked nothing of the model: the prompt does not fit", 0)
     if not reason:
-        return Failure(F.INVALID_RESPONSE, "gemini ended well and gave no answer", 0)
+        return Failure(F.INVALID_RESPONSE, "gemini ended normally but gave no answer", 0)
     if reason in _FILTERED:
         return Failure(F.CONTENT_FILTER, f"the service ended the answer: {reason}", 0)
     if reason == "STOP":
         return Failure(F.INVALID_RESPONSE, "the answer is empty", 0)
-    return Failure(F.INVALID_RESPONSE, f"the answer is not whole: {reason}", 0, final=reason == "MAX_TOKENS")
+    return Failure(F.INVALID_RESPONSE, f"the answer is not complete: {reason}", 0, final=reason == "MAX_TOKENS")
 
 
 def _from_status(status: int, said: str, stderr: str, now: float) -> Failure:
@@ -143,7 +143,7 @@ def _from_end(returncode: int | None, stderr: str) -> Failure:
             kind = F.PROVIDER_ERROR
         return Failure(kind, stderr or f"gemini exited with {returncode} and said nothing", returncode, final=final)
     if returncode == 0:
-        return Failure(F.PROVIDER_ERROR, "gemini was ended by a signal, or ended early: it printed no result", 0)
+        return Failure(F.PROVIDER_ERROR, "gemini was killed by a signal or ended early: it printed no result", 0)
     return failure_of_end("gemini", returncode, stderr, _STARTUP_ERRORS)
 
 

@@ -71,10 +71,10 @@ def _check_authorities(config: HTTPConfig) -> Iterator[Finding]:
         return
     file, folder = os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")
     if folder and not file and config.trust == "certifi" and not Path(folder).is_dir():
-        text = f"SSL_CERT_DIR ({folder}) is no folder, so that no authority is trusted"
+        text = f"SSL_CERT_DIR ({folder}) is not a folder, so no authority is trusted"
         yield CheckNote("error", text, "LLR402")
     elif folder and not file and config.trust == "certifi" and not _holds_authorities(Path(folder)):
-        text = f"SSL_CERT_DIR ({folder}) holds no certificate under its hash, so that no authority is trusted"
+        text = f"SSL_CERT_DIR ({folder}) holds no certificate under its hash, so no authority is trusted"
         yield CheckNote("error", text, "LLR402")
     for variable in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
         if os.environ.get(variable) and not (file or folder or config.ca_file or config.trust == "system"):
@@ -104,7 +104,7 @@ def _check_way(config: HTTPConfig) -> Iterator[Finding]:
         check = "LLR406" if "proxy" in error.message else "LLR408"
         yield CheckNote("error", error.message, check)
         return
-    yield CheckNote("ok", f"requests are carried by {transport}", "LLR400")
+    yield CheckNote("ok", f"requests are sent with {transport}", "LLR400")
     host = urlsplit(config.base_url).netloc
     try:
         proxy = proxy_for(config.base_url)

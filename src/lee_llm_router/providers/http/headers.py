@@ -36,7 +36,7 @@ def _validate_headers(headers: dict[str, str]) -> dict[str, str]:
 
 def _validate_value(value: str) -> str:
     if _header_problem("x", value):
-        raise PydanticCustomError("wanted_header", "plain letters are wanted, of the kind an HTTP header can carry")
+        raise PydanticCustomError("wanted_header", "only characters that an HTTP header may contain are allowed")
     return value
 
 
@@ -71,11 +71,11 @@ def sendable_headers(headers: Mapping[str, str] | None) -> CheckedHeaders:
 def _header_problem(name: Any, value: Any) -> str | None:
     """Return what is wrong with a header, without quoting its value, which may be a key."""
     if not isinstance(name, str) or not _TOKEN.fullmatch(name):
-        return f"{name!r:.60} is no name for an HTTP header"
+        return f"{name!r:.60} is not a valid name for an HTTP header"
     if name.lower() in _RESERVED:
-        return f"the header {name} cannot be set: it is worked out for each request"
+        return f"the header {name} cannot be set: it is computed for each request"
     if not isinstance(value, str) or not (value.isprintable() and value.isascii()):
-        return f"the header {name} holds characters no HTTP header can carry"
+        return f"the header {name} holds characters that no HTTP header may contain"
     return None
 
 

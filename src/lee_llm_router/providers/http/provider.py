@@ -326,7 +326,7 @@ class HTTPProvider(Provider[SettingsT]):
         """Return the request for the vectors of `texts`."""
         dialect = self.embedding_dialect
         if dialect is None:
-            raise UnavailableError("this API gives no embeddings", sent=False)
+            raise UnavailableError("this API has no embeddings", sent=False)
         body = dialect.encode(request, texts, self.config)
         return self._written(request, self.config, dialect.path(request, self.config), body, stream=False)
 
@@ -346,7 +346,7 @@ class HTTPProvider(Provider[SettingsT]):
         """Return the seconds left until `until`; raise if there are none."""
         left = until - self.clock.monotonic()
         if left <= 0:
-            raise LLMTimeoutError("the time is up, and not all texts are embedded")
+            raise LLMTimeoutError("the time is up, but not all texts are embedded")
         return left
 
     def _headers_for_key(self, *, stream: bool) -> _KeyHeaders:

@@ -56,7 +56,7 @@ def _about(settings: LoadSettings, header: GGUFHeader) -> str:
 def _check_context(settings: LoadSettings, header: GGUFHeader) -> Iterator[Finding]:
     context = context_of(settings.context, header)
     if header.context_length and context > header.context_length:
-        text = f"n_ctx is {context}, and the model was trained with {header.context_length} tokens"
+        text = f"n_ctx is {context}, but the model was trained with {header.context_length} tokens"
         yield CheckNote("warning", text, "LLR522")
     if header.chat_template is None and settings.chat_template is None:
         text = "the file holds no chat template: is it a model for conversations? (chat_template sets one)"

@@ -115,7 +115,7 @@ def read_header(path: Path) -> GGUFHeader:
     if stat.S_ISDIR(status.st_mode):
         raise GGUFError("is a folder")
     if not stat.S_ISREG(status.st_mode):
-        raise GGUFError("is no regular file")
+        raise GGUFError("is not a regular file")
     return _header_of(path, status.st_size, status.st_mtime_ns, status.st_ino)
 
 
@@ -161,7 +161,7 @@ class _Reader:
     def _check_tensors(self, count: int, fields: dict[str, Any]) -> None:
         """Check that the file is as long as its tensors require."""
         if not count:
-            raise GGUFError("holds no tensors: it is a vocabulary or a template, and no model")
+            raise GGUFError("holds no tensors: it is a vocabulary or a template, not a model")
         end = 0
         for _ in range(count):
             self._text(_MAX_NAME)
@@ -249,7 +249,7 @@ def _what_else(magic: bytes) -> str:
     if not magic:
         return "is empty"
     if len(magic) < 4:
-        return f"is no GGUF file: it has {len(magic)} bytes"
+        return f"is not a GGUF file: it has {len(magic)} bytes"
     known = {
         b"PK\x03\x04": "a zip archive, such as PyTorch writes",
         b"<!DO": "a web page", b"<htm": "a web page", b"\n<!D": "a web page",
@@ -257,4 +257,4 @@ def _what_else(magic: bytes) -> str:
         b"lmgg": "in the older format GGML", b"tjgg": "in the older format GGJT", b"fmgg": "in the older format GGMF",
     }  # fmt: skip
     what = known.get(magic)
-    return f"is no GGUF file: it begins with {magic!r}" if what is None else f"is no GGUF file: it is {what}"
+    return f"is not a GGUF file: it begins with {magic!r}" if what is None else f"is not a GGUF file: it is {what}"

@@ -100,7 +100,7 @@ def memory_problem(need: MemoryNeed) -> MemoryProblem | None:
     """Return why a model cannot be loaded into free memory; None if it fits."""
     free, whole, space = free_memory(), whole_memory(), free_address_space()
     if free is not None and need.filled > free:
-        what = f"{shown_size(need.filled)} are needed beside the file, and {shown_size(free)} are free"
+        what = f"{shown_size(need.filled)} are needed in addition to the file, and {shown_size(free)} are free"
         return MemoryProblem(f"memory is short: {what}", whole is not None and need.filled > whole)
     wanted = need.total + _ADDRESS_OVERHEAD
     if space is not None and wanted > space:

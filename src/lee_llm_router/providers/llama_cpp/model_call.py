@@ -69,7 +69,7 @@ class ModelCall:
         self.stop()
         if self._model.is_loaded:
             return LLMTimeoutError("the model in this process did not answer in time")
-        return LLMTimeoutError("the model is still being loaded; that goes on, for the next attempt", sent=False)
+        return LLMTimeoutError("the model is still loading, and continues to load for the next attempt", sent=False)
 
     def _run(self) -> None:
         try:

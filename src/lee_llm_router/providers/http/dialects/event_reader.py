@@ -208,7 +208,7 @@ class EventReader(ABC):
         if not self._has_events and self._body.lstrip(BLANK) and not self._body.startswith(b":"):
             seen = replace(self._reply, body=bytes(self._body[:_READ]))
             said = ignored_error(self._reply, self._parser.unknown)
-            raise said or invalid_answer(seen, f"no stream of {self.events_are} but {describe_body(seen)}")
+            raise said or invalid_answer(seen, f"not a stream of {self.events_are} but {describe_body(seen)}")
         return self._end_stream()
 
     def _read_whole_body(self) -> StreamChunk | None:

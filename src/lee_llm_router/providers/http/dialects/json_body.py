@@ -42,7 +42,7 @@ def _plain(value: Any) -> Any:
 
 
 def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON number")
+    raise ValueError(f"{name} is not a JSON number")
 
 
 def decode_json(reply: HTTPReply) -> dict[str, Any]:

@@ -103,7 +103,7 @@ class BodyDecoder:
         if not real:
             return None
         if len(real) > 1 or real[0] in _FOREIGN_CODINGS:
-            self.fail(InvalidResponseError("the answer's Content-Encoding is none that was asked for", final=True))
+            self.fail(InvalidResponseError("the answer's Content-Encoding is not one that was asked for", final=True))
             return None
         return Inflater(is_gzip=real[0] != "deflate")
 

@@ -77,7 +77,7 @@ def _from_environment() -> TransportChoice:
     name = os.environ.get(TRANSPORT_VARIABLE) or "auto"
     if name not in get_args(TransportChoice):
         known = ", ".join(get_args(TransportChoice))
-        raise ProviderError(f"{TRANSPORT_VARIABLE} names no transport; there are: {known}", final=True, sent=False)
+        raise ProviderError(f"{TRANSPORT_VARIABLE} is not a transport; there are: {known}", final=True, sent=False)
     return cast(TransportChoice, name)
 
 

@@ -64,7 +64,7 @@ class ChunkReader:
         else:
             match = _SIZE_LINE.fullmatch(line)
             if match is None:
-                raise ValueError("no size of a chunk")
+                raise ValueError("a chunk without a size")
             self._left = int(match[1], 16)
             self._in_trailer = not self._left
 

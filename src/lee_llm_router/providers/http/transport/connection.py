@@ -133,7 +133,7 @@ class Connection:
     def timeout_error(self) -> LLMTimeoutError:
         """Return the error for an attempt that has run out of time."""
         if self.phase is _CONTINUING:
-            return LLMTimeoutError(f"the answer did not go on within {self.timeout:.4g} s", sent=self.sent)
+            return LLMTimeoutError(f"the answer did not continue within {self.timeout:.4g} s", sent=self.sent)
         return LLMTimeoutError(f"no answer within {self.timeout:g} s ({self.phase})", sent=self.sent)
 
     def broken_error(self, what: str, error: BaseException | None, short_of: str | None = None) -> ProviderError:

@@ -174,7 +174,7 @@ class _Tunnel:
         if not 200 <= parser.status < 300:
             raise ProviderError(f"the proxy refused: {parser.status}", sent=False)
         if parser.parts or parser.has_extra:
-            raise ProviderError("broken HTTP from the proxy: it speaks before it is asked", sent=False)
+            raise ProviderError("broken HTTP from the proxy: it sends data before it is asked", sent=False)
 
     def head(self, request: WireRequest) -> bytes:
         """Write the head of a request, up to the length of its body."""

@@ -129,7 +129,7 @@ def check_proxy(url: str, schemes: Iterable[str]) -> None:
 
 def bad_proxy(error: Exception | None = None) -> LLMRouterError:
     """Return the error for an unusable proxy. It omits the address, which may hold a password."""
-    failure = ProviderError("the proxy in the environment is not a URL of a kind that is known", final=True, sent=False)
+    failure = ProviderError("the proxy in the environment is not a URL of a known kind", final=True, sent=False)
     failure.__cause__ = error
     return failure
 

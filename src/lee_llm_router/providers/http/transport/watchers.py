@@ -23,7 +23,7 @@ def blind_watchers() -> Iterator[CheckNote]:
     """Yield findings of the doctor about watchers that miss the requests httptools carries. Imports nothing."""
     from importlib.metadata import PackageNotFoundError, version  # noqa: PLC0415 - it takes 10 ms to load
 
-    remedy = "sees nothing of requests carried by httptools: set transport: httpx if it should"
+    remedy = "does not see requests that httptools sends: set transport: httpx if it should"
     patched_by = _patched_by()
     if patched_by is not None:
         yield CheckNote("warning", f"httpx is instrumented ({patched_by}), which {remedy}", "LLR412")

@@ -58,7 +58,7 @@ def whole_answer(reply: HTTPReply, answer: Mapping[str, Any]) -> LLMResponse:
     if not isinstance(content, list) or not all(isinstance(block, dict) for block in content):
         raise invalid_answer(reply, f"without content: {describe_body(reply, is_no_answer=True)}")
     if not isinstance(reason, str):
-        raise invalid_answer(reply, "not finished (stop_reason is no text)")
+        raise invalid_answer(reply, "not finished (stop_reason is not text)")
     read = read_blocks(reply, content, cut=finish_word(reason, calls_tools=False) == "length")
     response = make_response(
         text=read.text,
@@ -107,7 +107,7 @@ def read_blocks(reply: HTTPReply, blocks: Sequence[dict[str, Any]], *, cut: bool
 def _text_in(reply: HTTPReply, block: Mapping[str, Any], name: str, number: int) -> str:
     text = block.get(name)
     if text is not None and not isinstance(text, str):
-        raise invalid_answer(reply, f"malformed (content[{number}].{name} is no text)")
+        raise invalid_answer(reply, f"malformed (content[{number}].{name} is not text)")
     return text or ""
 
 

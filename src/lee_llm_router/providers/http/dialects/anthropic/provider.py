@@ -39,8 +39,8 @@ class AnthropicProvider(LearningProvider[AnthropicConfig]):
         "seed": "the API has no seed",
         "frequency_penalty": "the API has no penalties",
         "presence_penalty": "the API has no penalties",
-        "logprobs": "the API tells no probabilities of tokens",
-        "top_logprobs": "the API tells no probabilities of tokens",
+        "logprobs": "the API has no token probabilities",
+        "top_logprobs": "the API has no token probabilities",
     }
 
     teaching: ClassVar[Collection[FailureType]] = (FailureType.INVALID_REQUEST, FailureType.UNKNOWN)
@@ -87,7 +87,7 @@ class AnthropicProvider(LearningProvider[AnthropicConfig]):
         refused = self.refused_options(request)
         found = {option: REFUSED for option in refused - {BOTH} if request.asks_for(option)}
         if BOTH in refused and request.temperature is not None and request.top_p is not None:
-            found["top_p"] = "the model takes no top_p beside temperature"
+            found["top_p"] = "the model does not take top_p together with temperature"
         return found
 
     def learns(self, request: LLMRequest, settings: AnthropicConfig, reply: HTTPReply) -> bool:
@@ -115,7 +115,7 @@ def _unlike_claude(request: LLMRequest, settings: AnthropicConfig) -> dict[str, 
     if request.temperature is not None and request.temperature > 1:
         found["temperature"] = "it is at most 1 here"
     if request.stop and not all(word.strip() for word in request.stop):
-        found["stop"] = "a stop sequence has to hold more than white space"
+        found["stop"] = "a stop sequence must contain more than white space"
     if request.reasoning_effort is not None and thinks(request, settings):
         told = "a model that thinks does not take it (reasoning_effort)"
         if request.temperature is not None and request.temperature != 1:

@@ -74,7 +74,7 @@ class MessageSoFar:
         if type(message) is not dict:
             raise self._broken("holds a malformed message_start")
         if self._message is not None:
-            raise self._broken("begins a second message within the first")
+            raise self._broken("starts a second message within the first")
         self._message = {**message, "content": []}
         content = message.get("content")
         begun = [block for block in content if type(block) is dict] if type(content) is list else []
@@ -149,7 +149,7 @@ class MessageSoFar:
 
     def _add_text(self, block: BlockSoFar, text: Any, value: dict[str, Any]) -> StreamChunk:
         if type(text) is not str:
-            raise self._broken("holds a piece of text that is none")
+            raise self._broken("holds a piece of text that is not text")
         if block.kind == "text":
             block.pieces.append(text)
             return self._chunk(value, text=text)

@@ -49,7 +49,7 @@ def thinking_problem(request: LLMRequest, settings: AnthropicConfig) -> str | No
         if effort not in BUDGETS:
             return f"its budget of tokens is not known ({', '.join(BUDGETS)})"
         if forces_tool(request) and is_claude(model_of(request, settings), settings):
-            return "the model does not think where tool_choice forces a call"
+            return "the model does not think if tool_choice forces a call"
     return None
 
 

@@ -234,7 +234,7 @@ class AnswerReader:
         if type(args) is str:
             args = _object_in(args)
         if args is not None and type(args) is not dict:
-            raise self._broken("holds a function call whose arguments are no object")
+            raise self._broken("holds a function call whose arguments are not an object")
         self._findings.parts.append(part)
         if self.has_halves:
             name, args = whole_text(name), whole_characters(args)

@@ -67,7 +67,7 @@ class GeminiEmbeddings:
         try:
             vectors = checked_vectors([entry.get("values") for entry in entries], wanted)
         except InvalidResponseError as error:
-            raise invalid_answer(reply, f"not whole: {error.message}") from None
+            raise invalid_answer(reply, f"not complete: {error.message}") from None
         usage = usage_of(mapping(answer.get("usageMetadata"))) or _counted(entries)
         return EmbeddedBatch(vectors=vectors, usage=usage, request_bytes=reply.request_bytes)
 

@@ -128,7 +128,7 @@ def unsupported(request: LLMRequest, settings: GeminiConfig) -> dict[str, str]:
     if request.parallel_tool_calls is False:
         found["parallel_tool_calls"] = "Gemini cannot be told to call one tool at a time"
     if request.stop and len(request.stop) > MAX_STOPS:
-        found["stop"] = f"Gemini takes {MAX_STOPS} texts that end an answer at most"
+        found["stop"] = f"Gemini takes {MAX_STOPS} stop sequences at most"
     foreign = foreign_tool(request.tools) if request.tools else None
     if foreign is not None:
         found["tools"] = f"a tool of the type {foreign} is not Gemini's"

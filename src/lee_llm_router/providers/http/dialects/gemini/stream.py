@@ -220,7 +220,7 @@ class GeminiDecoder:
         objects = self._objects
         if objects is not None:
             if objects.is_within or (not self._bodies and not objects.rest):
-                raise invalid_answer(seen, f"not whole JSON but {describe_body(seen)}")
+                raise invalid_answer(seen, f"not complete JSON but {describe_body(seen)}")
             if objects.rest and not objects.rest.strip().startswith((b"data:", _END_MARK)):
                 raise invalid_answer(seen, f"not JSON but {describe_body(seen)}")
         elif not self._bodies:
@@ -231,7 +231,7 @@ class GeminiDecoder:
                 decode_json(seen)
             only_notes = seen.body.lstrip().startswith((b":", b"data:", b"event:", b"id:", b"retry:"))
             if seen.body.strip() and not only_notes:
-                raise invalid_answer(seen, f"no stream of events but {describe_body(seen)}")
+                raise invalid_answer(seen, f"not a stream of events but {describe_body(seen)}")
 
     def _unread_error(self) -> LLMRouterError | None:
         """Return the error in lines outside events; None if there is none."""

@@ -58,7 +58,7 @@ class OpenAIEmbeddings:
         try:
             vectors = checked_vectors([_vector(entry) for entry in _in_order(list(map(mapping, data)))], wanted)
         except InvalidResponseError as error:
-            raise invalid_answer(reply, f"not whole: {error.message}") from None
+            raise invalid_answer(reply, f"not complete: {error.message}") from None
         return EmbeddedBatch(
             vectors=vectors,
             usage=usage_of(usage) or UNREPORTED,

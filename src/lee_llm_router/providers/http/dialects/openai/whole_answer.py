@@ -167,7 +167,7 @@ def _finish_reason(reply: HTTPReply, choices: Sequence[Mapping[str, Any]]) -> st
     texts = [reason for reason in reasons if isinstance(reason, str)]
     unfinished = None in reasons and not any(texts) and not expects_no_reason(reply)
     if unfinished or not all(reason is None or isinstance(reason, str) for reason in reasons):
-        raise invalid_answer(reply, "not finished (finish_reason is no text)")
+        raise invalid_answer(reply, "not finished (finish_reason is not text)")
     found = ""
     for reason in texts:
         found = graver(reply, found, reason)

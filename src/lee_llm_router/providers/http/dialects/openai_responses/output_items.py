@@ -77,7 +77,7 @@ def read_output(reply: HTTPReply, output: Sequence[Any], *, cut: bool = False) -
     reader = _Reader(reply, cut)
     for number, item in enumerate(output):
         if type(item) is not dict:
-            raise invalid_answer(reply, f"malformed (output[{number}] is no object)")
+            raise invalid_answer(reply, f"malformed (output[{number}] is not an object)")
         reader.add(item)
     return reader.result()
 
@@ -137,7 +137,7 @@ class _Reader:
         if isinstance(content, str):
             content = [{"type": "output_text", "text": content}]
         if content is not None and not isinstance(content, list):
-            raise invalid_answer(self.reply, "malformed (the content of a message is no list)")
+            raise invalid_answer(self.reply, "malformed (the content of a message is not a list)")
         texts: list[_Text] = []
         for part in content or ():
             kind = kind_of(mapping(part))

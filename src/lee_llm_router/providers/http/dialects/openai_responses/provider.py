@@ -53,7 +53,7 @@ class OpenAIResponsesProvider(OpenAIProvider[ResponsesConfig]):
             thinks = effort is not None and effort != "none"
             for option in ("temperature", "top_p"):
                 if getattr(request, option) is not None and (thinks or not known.samples_unthinking):
-                    found[option] = f"{model} does not take it where it reasons"
+                    found[option] = f"{model} does not take it when it reasons"
         foreign = foreign_tool(request.tools) if request.tools else None
         if foreign is not None:
             found["tools"] = f"a tool of the type {foreign} is another vendor's"

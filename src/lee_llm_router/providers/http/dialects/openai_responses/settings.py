@@ -21,9 +21,9 @@ _FIELDS = {"reasoning_effort": "reasoning", "max_tokens": "max_output_tokens", "
 
 OUT_OF_SCOPE: dict[str, str] = {
     "stream": "it decides how answers are read",
-    "background": "an answer made in the background is not waited for",
-    "conversation": "each call sends its whole conversation, so that it can go on at another vendor",
-    "previous_response_id": "each call sends its whole conversation, so that it can go on at another vendor",
+    "background": "the router does not wait for answers made in the background",
+    "conversation": "each call sends its whole conversation, so it can continue with another vendor",
+    "previous_response_id": "each call sends its whole conversation, so it can continue with another vendor",
 }
 """Fields that a request body must not set, with the reason."""
 

@@ -245,7 +245,7 @@ class ResponsesDecoder(EventReader):
         raise self._not_whole("ended before the answer was finished")
 
     def _read_end_mark(self) -> StreamChunk | None:
-        raise self._not_whole("ended with a mark, and without a whole response")
+        raise self._not_whole("ended with an end mark but without a complete response")
 
     def _read_whole(self, reply: HTTPReply) -> LLMResponse:
         return whole_answer(reply, unwrapped(decode_answer(reply)))
