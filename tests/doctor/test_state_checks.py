@@ -64,4 +64,4 @@ def test_the_doctor_says_of_a_cassette_that_it_cannot_be_played(tmp_path: Path) 
     cassette.write_text("llm: {roles: {}}\n")
     (foreign,) = [one for one in diagnose(file) if one.id == "LLR451"]
     assert (missing.subject, missing.line, foreign.line) == ("cassette", 6, 6)
-    assert "record it first" in missing.message and "no exchange" in foreign.message
+    assert "record it first" in missing.message and "not an exchange" in foreign.message
