@@ -139,7 +139,7 @@ def test_a_policy_that_cannot_be_loaded_is_an_error(monkeypatch: pytest.MonkeyPa
     [
         ("ok", [("ok", "p", "program 1.2.3"), ("warning", "p", "old\\x1b[31m")]),
         ("auth", [("error", "p", "environment variable X is not set")]),
-        ("crash", [("error", "p", "looking at it raised RuntimeError: broken with ***")]),
+        ("crash", [("error", "p", "checking it raised RuntimeError: broken with ***")]),
     ],
 )
 def test_a_provider_says_itself_what_it_lacks(says: str, found: list[tuple[str, str, str]]) -> None:
@@ -192,7 +192,7 @@ def test_an_existing_private_folder_is_fine_and_an_open_one_a_warning(here: Path
     """Traces may hold what was asked: other users should not read them."""
     folder = here / "t"
     folder.mkdir(mode=0o700)
-    assert of(diagnose(config(trace={"dir": "t"})), "traces") == [("ok", str(folder), "writable, and yours alone")]
+    assert of(diagnose(config(trace={"dir": "t"})), "traces") == [("ok", str(folder), "writable, and private to you")]
     folder.chmod(0o755)
     ((level, _, message),) = of(diagnose(config(trace={"dir": "t"})), "traces")
     assert (level, "0755" in message) == ("warning", True)
@@ -203,7 +203,7 @@ def test_a_folder_that_will_be_made(here: Path) -> None:
     source = config(trace={"workspace": str(here / "w"), "capture": "full"})
     ((level, subject, message),) = of(diagnose(source), "traces")
     assert (level, subject) == ("ok", str(here / "w/.lee-llm-router/traces"))
-    assert message == "will be made when the first trace is written; prompts and answers are stored"
+    assert message == "will be created when the first trace is written; prompts and answers are stored"
 
 
 def test_a_folder_that_cannot_be_used_is_an_error(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -69,7 +69,7 @@ def test_a_mode_is_not_changed_of_another_file_than_was_looked_at(here: Path) ->
     (repair,) = planned_repairs(diagnose(written(here, MOCK + "  trace: {dir: t}\n")))
     (here / "t").rename(here / "old")
     (here / "t").mkdir(mode=0o755)
-    with pytest.raises(OSError, match="another file than before"):
+    with pytest.raises(OSError, match="no longer the same file"):
         repair.apply()
     assert (here / "t").stat().st_mode & 0o777 == 0o755
 
@@ -161,7 +161,7 @@ def test_a_hedge_of_a_call_that_makes_one_attempt_is_of_no_use(here: Path) -> No
         "  roles: {r: {provider: p, fallback_providers: [q], retry: {max_attempts: 1}, hedge: {}}}\n"
     )
     results = [one.message for one in diagnose(written(here, text)) if one.id == "LLR613"]
-    assert results == ["a call makes one attempt, so that hedge has no other to begin"]
+    assert results == ["a call makes only one attempt, so hedge cannot begin another"]
 
 
 def test_a_role_that_lost_its_provider_is_not_said_to_be_missing(here: Path) -> None:
@@ -204,7 +204,7 @@ def test_a_state_that_is_slower_than_calls_wait_is_told_of(here: Path, monkeypat
     monkeypatch.setattr(state_checks, "SYSTEM_CLOCK", SimpleNamespace(monotonic=lambda: next(now)))
     path = written(here, MOCK + "  state: {type: of_tests_slow}\n")
     results = [one for one in diagnose(path) if one.id.startswith("LLR41")]
-    assert ids(results) == ["LLR415"] and "answers within 900 ms, and calls wait" in results[0].message
+    assert ids(results) == ["LLR415"] and "answers within 900 ms, but calls wait" in results[0].message
 
 
 def test_a_state_that_cannot_be_made_is_told_of(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -41,5 +41,5 @@ def test_a_weight_that_names_no_target_is_a_warning_with_a_suggestion(tmp_path: 
 
 def test_lowest_cost_without_prices_is_a_warning(tmp_path: Path) -> None:
     rest = "  policy: lowest_cost\n  pricing: {models: {a: {input: 0, output: 0}}}"
-    assert found(tmp_path, ", policy: simple", rest) == [("LLR453", 10, "no price is known of b/n: asked last")]
+    assert found(tmp_path, ", policy: simple", rest) == [("LLR453", 10, "no price is known for b/n: asked last")]
     assert found(tmp_path, ", policy: simple", "  policy: lowest_latency") == []

@@ -45,7 +45,7 @@ def _value(name: str, origin: ConfigOrigin, has_no_default: bool) -> Iterator[Ch
     value = origin.variable(name)
     odd = oddity_of_value(value or "")
     if has_no_default and value is not None and not value.strip():
-        yield found("LLR205", f"variable {name}", "it is set, and its value is empty", at=_place_of(name, origin))
+        yield found("LLR205", f"variable {name}", "it is set, but its value is empty", at=_place_of(name, origin))
     elif odd is not None:
         yield found(odd.check, f"variable {name}", odd[1], at=_place_of(name, origin))
 
@@ -75,7 +75,7 @@ def _openness(path: Path) -> Iterator[CheckResult]:
     if is_tracked(path):
         yield found("LLR207", name, "git tracks it, with the keys in it", at=at)
     elif repository_of(path) is not None and not is_ignored(path):
-        yield found("LLR208", name, "git does not ignore it: the next `git add` may take it up", at=at)
+        yield found("LLR208", name, "git does not ignore it: the next `git add` may add it", at=at)
 
 
 def _shares(config: LLMConfig, origin: ConfigOrigin) -> str:
@@ -87,5 +87,5 @@ def _shares(config: LLMConfig, origin: ConfigOrigin) -> str:
         asked.update(name for name in (*keys, *getattr(settings, "env", ())) if isinstance(name, str))
     known = asked & origin.variables.keys()
     given, own = sorted(known - os.environ.keys()), sorted(known & os.environ.keys())
-    text = f"gives {', '.join(given)}" if given else "gives nothing that the configuration asks for"
+    text = f"gives {', '.join(given)}" if given else "has nothing that the configuration uses"
     return text + (f"; the environment has its own {', '.join(own)}" if own else "")

@@ -86,7 +86,7 @@ def _written_keys(partial: PartialConfig, told: set[int | None]) -> Iterator[Che
         if number not in seen and partial.file is not None:
             seen.add(number)
             at = Place(partial.file, number, column)
-            yield found("LLR119", str(at), "here is something with the shape of a vendor's key", at=at)
+            yield found("LLR119", str(at), "something here has the shape of a vendor's key", at=at)
     for path, node in texts_in(partial.section.node, ()) if partial.section is not None else ():
         place = Place(partial.file, *node.position) if partial.file and node.position.line else None
         if (place is None or place.line not in seen) and _may_be_key(path, node.value):

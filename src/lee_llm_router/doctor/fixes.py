@@ -67,7 +67,7 @@ class Repair:
             try:
                 info = os.fstat(descriptor)
                 if self.seen is None or (info.st_dev, info.st_ino) != (self.seen.st_dev, self.seen.st_ino):
-                    raise OSError(0, "it is another file than before")
+                    raise OSError(0, "it is no longer the same file")
                 os.fchmod(descriptor, self.mode)
             finally:
                 os.close(descriptor)

@@ -56,7 +56,7 @@ def _check_key(partial: PartialConfig, name: str, settings: KeyedConfig) -> Iter
     what = set_one or f"api_key_file {settings.api_key_file}"
     local = is_this_machine(host_of(str(getattr(settings, "base_url", "") or "")))
     if not local and _PLACEHOLDER.fullmatch(key[:_MAX_KEY]):
-        yield found("LLR307", name, f"{what} holds a placeholder, and no key", at=at)
+        yield found("LLR307", name, f"{what} holds a placeholder, not a key", at=at)
         return
     begins, owner = owner_of_key(key)
     asked = vendor_of(settings)

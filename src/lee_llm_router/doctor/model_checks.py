@@ -49,7 +49,7 @@ class _TargetChecks:
         if not self._entry.model:
             vendor = vendor_of(settings)
             if vendor is not None and not vendor.model_optional and "/deployments/" not in base_url:
-                yield found("LLR706", self._name, f"no model is named, and {vendor.name} needs one", at=self._place())
+                yield found("LLR706", self._name, f"no model is named, but {vendor.name} needs one", at=self._place())
             return
         facts = facts_of(self._entry.model, base_url)
         if facts is not None:
@@ -58,9 +58,9 @@ class _TargetChecks:
     def _of_facts(self, facts: ModelFacts) -> Iterator[CheckResult]:
         name, at = self._name, self._place()
         if not facts.gives_text:
-            yield found("LLR703", name, "this model gives no text: it is none for conversations", at=at)
+            yield found("LLR703", name, "this model gives no text: it is not for conversations", at=at)
         elif facts.elsewhere is not None:
-            text = f"the price table knows this model at {facts.elsewhere}, and not at {facts.vendor}"
+            text = f"the price table knows this model at {facts.elsewhere}, but not at {facts.vendor}"
             yield found("LLR703", name, text, at=at)
         elif facts.near is not None:
             text = f"the price table knows no such model of {facts.vendor} (did you mean {facts.near!r}?)"
@@ -69,7 +69,7 @@ class _TargetChecks:
             yield found("LLR702", name, f"{facts.vendor} has announced the end of this model", at=at)
         most, window = self._entry.settings.max_tokens, facts.context_window
         if most is not None and window is not None and most > window:
-            text = f"max_tokens is {most:,}, and the model's whole window is {window:,} tokens"
+            text = f"max_tokens is {most:,}, but the model's whole window is {window:,} tokens"
             path = (*path_of_entry(self._index, self._role), "max_tokens")
             yield found("LLR704", name, text, at=self._partial.place(path))
 

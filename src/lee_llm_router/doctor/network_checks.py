@@ -18,7 +18,7 @@ def check_network() -> Iterator[CheckResult]:
     for name in (*_PROXIES, "no_proxy"):
         small, large = os.environ.get(name), os.environ.get(name.upper())
         if small and large and small.strip() != large.strip():
-            yield found("LLR410", f"variable {name}", f"{name} and {name.upper()} differ; {name} is taken here")
+            yield found("LLR410", f"variable {name}", f"{name} and {name.upper()} differ; {name} is used here")
         variable = name if small is not None else name.upper()
         value = small if small is not None else large
         if value and value.strip():
@@ -30,7 +30,7 @@ def _proxy(variable: str, value: str) -> Iterator[CheckResult]:
     if odd is not None:
         yield found(odd.check, f"variable {variable}", odd[1])
     elif "://" not in value:
-        yield found("LLR405", f"variable {variable}", "it has no scheme, and is taken for http://")
+        yield found("LLR405", f"variable {variable}", "it has no scheme, so http:// is assumed")
 
 
 def _no_proxy(variable: str, value: str) -> Iterator[CheckResult]:

@@ -55,5 +55,5 @@ def _unknown_prices(partial: PartialConfig, config: LLMConfig, role: str, path: 
         )
     ]
     if unpriced:
-        text = f"no price is known of {', '.join(unpriced)}: asked last"
+        text = f"no price is known for {', '.join(unpriced)}: asked last"
         yield found("LLR453", role, text, at=partial.place(path))

@@ -57,7 +57,7 @@ def _check_provider(config: LLMConfig, name: str, at: Place | None) -> list[Chec
     except LLMRouterError as error:
         return [found("LLR502", name, error.message, at=at)]
     except Exception as error:  # noqa: BLE001 - a provider from a plug-in may raise anything
-        text = scrub(f"looking at it raised {type(error).__name__}: {error}", config.filled_values())
+        text = scrub(f"checking it raised {type(error).__name__}: {error}", config.filled_values())
         return [found("LLR501", name, text, at=at)]
     return results or [found("LLR500", name, f"{settings.type}: nothing to check offline", at=at)]
 

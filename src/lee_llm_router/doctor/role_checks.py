@@ -111,7 +111,7 @@ class _RoleChecks:
     def _numbers(self) -> Iterator[CheckResult]:
         most = self._role.retry.max_attempts
         if len(self._chain) > most:
-            text = f"the chain has {len(self._chain)} targets, and a call makes {most} attempts"
+            text = f"the chain has {len(self._chain)} targets, but a call makes at most {most} attempts"
             yield found("LLR611", self._name, text, at=self._at("retry", "max_attempts"))
         for index, entry in enumerate(self._chain):
             tpm, asked = _tpm_of(self._config.providers[entry.provider], entry.model), entry.settings.max_tokens
@@ -122,10 +122,10 @@ class _RoleChecks:
         hedge = self._role.hedge
         if hedge is not None and hedge.max:
             if most == 1:
-                text = "a call makes one attempt, so that hedge has no other to begin"
+                text = "a call makes only one attempt, so hedge cannot begin another"
                 yield found("LLR613", self._name, text, at=self._at("hedge"))
             elif len(self._chain) == 1 and not hedge.same_target:
-                text = "hedge has no other target to ask than the one that is slow"
+                text = "hedge has no target to ask other than the slow one"
                 yield found("LLR613", self._name, text, at=self._at("hedge"))
             elif isinstance(hedge.after, float) and hedge.after >= (longest := max(self._timeouts())):
                 text = f"hedge asks another target after {hedge.after:g} s, and an attempt ends after {longest:g} s"
@@ -140,14 +140,14 @@ class _RoleChecks:
             yield found("LLR607", self._name, f"all targets are at {owners[0]}", at=self._at("fallback_providers"))
         mocks = [one.type == "mock" for one in settings]
         if mocks[0] and not all(mocks):
-            text = f"{self._chain[0].provider} is a mock, and stands before targets that are not"
+            text = f"{self._chain[0].provider} is a mock in front of targets that are not"
             yield found("LLR612", self._name, text, at=self._at("provider"))
 
     def _capabilities(self) -> Iterator[CheckResult]:
         lacks = lacking_options(self._config, self._name)
         if all(lacks):
             options = ", ".join(sorted({option for lack in lacks for option in lack}))
-            yield found("LLR608", self._name, f"no target of the chain can express {options}", at=self._at())
+            yield found("LLR608", self._name, f"no target of the chain supports {options}", at=self._at())
         skipped: dict[str, list[str]] = {}
         for what, field in (("tools", "tools"), ("pictures or files", "content_parts")):
             able = [self._can(entry, field) for entry in self._chain]

@@ -36,7 +36,7 @@ def check_state(partial: PartialConfig, config: LLMConfig) -> Iterator[CheckResu
     else:
         said = f"answers within {written_out(took * 1000, 2)} ms"
         if took > patience:
-            said += f", and calls wait {written_out(patience * 1000, 2)} ms at most"
+            said += f", but calls wait at most {written_out(patience * 1000, 2)} ms"
         yield found("LLR415" if took > patience else "LLR413", settings.type, said, at=at)
     finally:
         state.close()

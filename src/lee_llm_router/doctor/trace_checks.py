@@ -50,7 +50,7 @@ def check_traces(partial: PartialConfig, config: LLMConfig) -> Iterator[CheckRes
     for folder in folders:
         yield from _check_folder(Path(folder), trace, at)
     if not folders and not any(callable(getattr(part, "check", None)) for part in parts):
-        yield found("LLR800", trace.store.type, "a store whose place is its own matter", at=at)
+        yield found("LLR800", trace.store.type, "a store that chooses its own place", at=at)
     for part in parts:
         yield from _own_words(part, trace, at)
     _close(store)
@@ -95,7 +95,7 @@ def _of_folder(folder: Path, subject: str, at: Place | None) -> Iterator[CheckRe
         yield found("LLR803", subject, f"other users may look into it (mode {mode:04o}): chmod 700", at=at)
     else:
         is_there = existing == folder
-        text = "writable, and yours alone" if is_there else "will be made when the first trace is written"
+        text = "writable, and private to you" if is_there else "will be created when the first trace is written"
         yield found("LLR800", subject, text, at=at)
     if is_tracked(folder):
         yield found("LLR809", subject, "git tracks files in it", at=at)
@@ -141,7 +141,7 @@ def _own_words(store: Any, trace: TraceConfig, at: Place | None) -> Iterator[Che
     try:
         notes = list(check())
     except Exception as error:  # noqa: BLE001 - a store of somebody else's may raise anything
-        yield found("LLR807", name, scrub(f"looking at it raised {type(error).__name__}: {error}", secrets), at=at)
+        yield found("LLR807", name, scrub(f"checking it raised {type(error).__name__}: {error}", secrets), at=at)
         return
     by_level: dict[Level, str] = {"ok": "LLR800", "info": "LLR800", "warning": "LLR808", "error": "LLR807"}
     for note in notes:

@@ -76,7 +76,7 @@ def diagnose_live(
         if plan.calls and agree(plan):
             calls = plan.calls
         else:
-            results += [found("LLR932", one.name, "not asked: its price was not agreed to") for one in plan.calls]
+            results += [found("LLR932", one.name, "not asked: its cost was not agreed to") for one in plan.calls]
     jobs += [_Named(one.name, one.results) for one in calls]
     limit = (max(timeout, CALL_TIMEOUT) if calls else timeout * 4) + _SPARE
     return [*_all_at_once(jobs, limit, config, on_progress), *results]
@@ -112,7 +112,7 @@ def _results_of(
         if problem is not None:
             yield found("LLR919", name, scrub(problem, settings.filled_values()), at=at)
         else:
-            what = "nothing to reach" if settings.type == "mock" else "all it needs is here; --live=call asks it"
+            what = "nothing to reach" if settings.type == "mock" else "everything it needs is here; --live=call asks it"
             yield found("LLR900", name, f"{settings.type}: {what}", at=at)
     finally:
         provider.close()
@@ -147,7 +147,7 @@ def _all_at_once(
                 break
         waiting.clear()
         on_progress(len(done), len(jobs))
-        late = f"nothing came of it within {limit:g} s"
+        late = f"no result within {limit:g} s"
         return [
             result for index, job in enumerate(jobs) for result in done.get(index, [found("LLR903", job.subject, late)])
         ]

@@ -34,7 +34,7 @@ def names_in(reply: HTTPReply) -> tuple[set[str], str | None]:
     if isinstance(value, dict):
         rows = next((value[key] for key in ("data", "models") if isinstance(value.get(key), list)), None)
     if not isinstance(rows, list):
-        raise NoListError("the answer is JSON, and holds no list of models")
+        raise NoListError("the answer is JSON but holds no list of models")
     names: set[str] = set()
     for row in rows[:_MAX_NAMES]:
         names.update(_names_of(row))

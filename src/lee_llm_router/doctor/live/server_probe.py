@@ -136,12 +136,12 @@ class ServerProbe:
         try:
             reply = self._provider.look_at(path_of_model(path, model), self._timeout)
             if reply.ok and reply.body.lstrip()[:1] == b"{" and model.encode() in reply.body:
-                return self._result("LLR900", f"{listed}; this one is known, and not listed", model)
+                return self._result("LLR900", f"{listed}; this one is known but not listed", model)
         except LLMRouterError:
             pass
         near = near_names(model, names)
         hint = f" (did you mean {' or '.join(map(repr, near))}?)" if near else ""
-        text = f"{listed}, and this one is not among them{hint}"
+        text = f"{listed}, but this one is not among them{hint}"
         host = host_of(self._provider.config.base_url)
         # A local server with one model serves it under any name; Azure's names are those of deployments.
         is_lenient = (is_this_machine(host) and len(names) <= 1) or "azure" in host
