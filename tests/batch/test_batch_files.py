@@ -140,7 +140,7 @@ def test_an_output_whose_reading_was_broken_off_is_read_again_from_its_beginning
         whole = out.read_bytes()
         at = whole[: len(whole) * 9 // 10].rindex(b"\n") + 1
         out.write_bytes(whole[:at] + b"x" + whole[at + 1 :])
-        with pytest.raises(ConfigError, match="is no answer of a batch"):
+        with pytest.raises(ConfigError, match="is not an answer of a batch"):
             router.batch(rows, out=out)
         out.write_bytes(whole)
         asked.prompts.clear()
@@ -169,7 +169,7 @@ def test_an_output_that_was_edited_is_read_again(asked: Asked, out: Path) -> Non
 )
 def test_somebody_elses_file_is_left_as_it_is(content: bytes, out: Path) -> None:
     out.write_bytes(content)
-    with Asked().router() as router, pytest.raises(ConfigError, match="no answer of a batch"):
+    with Asked().router() as router, pytest.raises(ConfigError, match="not an answer of a batch"):
         router.batch(["a"], out=out)
     assert out.read_bytes() == content and list(out.parent.iterdir()) == [out]
 
@@ -179,7 +179,7 @@ def test_the_input_cannot_be_the_output(tmp_path: Path) -> None:
     rows.write_text('"a"\n')
     with Asked().router() as router:
         for out in (rows, tmp_path / "rows.jsonl"):
-            with pytest.raises(ConfigError, match="it is the input"):
+            with pytest.raises(ConfigError, match="this is the input"):
                 router.batch(rows, out=out)
     assert rows.read_text() == '"a"\n'
 
@@ -269,12 +269,12 @@ def test_a_folder_in_place_of_an_output_is_said(out: str) -> None:
 @pytest.mark.parametrize(
     ("setting", "words"),
     [
-        ({"concurrency": "8"}, "concurrency is a whole number, 1 at least"),
-        ({"concurrency": 2.5}, "concurrency is a whole number"),
-        ({"concurrency": 0}, "1 at least"),
-        ({"max_failures": -1}, "0 at least"),
-        ({"give_up_after": "1h"}, "give_up_after is a number of seconds"),
-        ({"give_up_after": float("nan")}, "give_up_after is a number of seconds"),
+        ({"concurrency": "8"}, "concurrency must be a whole number of at least 1"),
+        ({"concurrency": 2.5}, "concurrency must be a whole number"),
+        ({"concurrency": 0}, "at least 1"),
+        ({"max_failures": -1}, "at least 0"),
+        ({"give_up_after": "1h"}, "give_up_after must be a number of seconds"),
+        ({"give_up_after": float("nan")}, "give_up_after must be a number of seconds"),
         ({"engine_options": {"db": "sqlite:///rows.db"}}, "the usual engine has no option 'db'"),
     ],
 )

@@ -102,7 +102,7 @@ def test_a_row_that_fails_while_others_are_answered_is_given_up(concurrency: int
 
 def test_an_outage_is_given_up_in_the_end_and_the_batch_resumed(out: Path) -> None:
     asked = Asked(down(5, 10_000, lambda: OverloadedError("busy")))
-    with pytest.raises(BatchStoppedError, match="nobody has answered for") as stopped:
+    with pytest.raises(BatchStoppedError, match="no target has answered for") as stopped:
         run(asked, out, give_up_after=600, concurrency=4)
     assert stopped.value.failure_type is FailureType.OVERLOADED
     assert stopped.value.report.answered == len(texts(out)) == 16

@@ -14,14 +14,14 @@ from lee_llm_router import BatchRow
 @pytest.mark.parametrize(
     ("row", "reason"),
     [
-        ({"prompt": "p", "options": {"metadata": "abc"}}, "options.metadata is no object"),
-        ({"prompt": "p", "options": {"metadata": [["a", 1]]}}, "options.metadata is no object"),
-        ({"prompt": "p", "options": {1: 2}}, "options has a name that is no text"),
-        (BatchRow(id="a", messages="p", options={"metadata": "abc"}), "options.metadata is no object"),
-        (BatchRow(id="a", messages="p", options={"role": "r"}), "role is no option of a call"),
-        (BatchRow(id="a", messages="p", options=["x"]), "options is no object"),  # type: ignore[arg-type]
-        (BatchRow(id=7, messages="p"), "id is no text"),  # type: ignore[arg-type]
-        (BatchRow(id="", messages="p"), "id is no text, or an empty one"),
+        ({"prompt": "p", "options": {"metadata": "abc"}}, "options.metadata is not an object"),
+        ({"prompt": "p", "options": {"metadata": [["a", 1]]}}, "options.metadata is not an object"),
+        ({"prompt": "p", "options": {1: 2}}, "options has a name that is not text"),
+        (BatchRow(id="a", messages="p", options={"metadata": "abc"}), "options.metadata is not an object"),
+        (BatchRow(id="a", messages="p", options={"role": "r"}), "role is not an option of a call"),
+        (BatchRow(id="a", messages="p", options=["x"]), "options is not an object"),  # type: ignore[arg-type]
+        (BatchRow(id=7, messages="p"), "id is not text"),  # type: ignore[arg-type]
+        (BatchRow(id="", messages="p"), "id is not text, or is empty"),
         (BatchRow(id="\ud800", messages="p"), "id holds half a character"),
     ],
 )

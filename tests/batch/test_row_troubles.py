@@ -112,8 +112,8 @@ def test_a_disk_that_fails_midway_is_told_and_what_came_before_is_answered(
 @pytest.mark.parametrize(
     ("value", "reason"),
     [
-        ({"prompt": "a", "system": 7}, "system is no text"),
-        ({"prompt": "a", "metadata": [1]}, "metadata is no object"),
+        ({"prompt": "a", "system": 7}, "system is not text"),
+        ({"prompt": "a", "metadata": [1]}, "metadata is not an object"),
         (7, "it is neither a text, nor messages, nor an object"),
     ],
 )

@@ -95,7 +95,7 @@ ODD_LINES: list[tuple[bytes, str | None]] = [
     (b'{"prompt":""}\n', "empty"),
     (b'{"prompt":5}\n', "a number"),
     (b'{"prompt":"a","messages":[]}\n', "both"),
-    (b'{"messages":"a"}\n', "no list"),
+    (b'{"messages":"a"}\n', "not a list"),
     (b'{"messages":[]}\n', "empty"),
     (b"null\n", "null"),
     (b"17\n", "a number"),
@@ -104,8 +104,8 @@ ODD_LINES: list[tuple[bytes, str | None]] = [
     (b'{"id":"\\ud800","prompt":"a"}\n', "half a character"),
     (b'{"id":"' + b"i" * 513 + b'","prompt":"a"}\n', "longer"),
     (b'{"prompt":"a","temperature":0}\n', "options"),
-    (b'{"prompt":"a","options":{"role":"x"}}\n', "no option"),
-    (b'{"prompt":"a","options":[]}\n', "no object"),
+    (b'{"prompt":"a","options":{"role":"x"}}\n', "not an option"),
+    (b'{"prompt":"a","options":[]}\n', "not an object"),
     (b'{"id":"bom","prompt":"c"}\n', "earlier row"),
     (b"[" * 100_000 + b"\n", "not JSON"),
     (b'{"id":"big","prompt":"' + b"x" * 10_000_000 + b'"}\n', None),
@@ -143,7 +143,7 @@ def test_a_table_has_a_column_for_each_field(tmp_path: Path, out: Path) -> None:
         "a": 'DE: TWO\nLINES, "QUOTED"', "c": f"FR: {'X' * 200_000}", "d": "IT: CAF\u00c9",
     }  # fmt: skip
     assert [(line["line"], line["message"]) for line in lines(out.with_name("out.errors.jsonl"))] == [
-        (4, "it has 2 cells, and the header 3")
+        (4, "it has 2 cells, but the header 3")
     ]
 
 
@@ -169,7 +169,7 @@ def test_a_text_file_has_a_prompt_a_line(tmp_path: Path, out: Path) -> None:
         ("in.csv", '"a\n', "header cannot be read"),
         ("in.jsonl", '{"prompt":"a"}'.encode("utf-16"), "UTF-16"),
         ("in.json", '[\n  {"prompt": "a"}\n]\n', "one JSON document over several lines"),
-        ("in.json", '[{"prompt": "a"},\n{"prompt": "b"}]\n', "a line of its own"),
+        ("in.json", '[{"prompt": "a"},\n{"prompt": "b"}]\n', "its own line"),
         ("in.jsonl", '{\n  "prompt": "a"\n}\n', "one JSON document"),
     ],
 )
@@ -183,7 +183,7 @@ def test_a_file_that_is_no_table_of_rows_is_refused(
 
 @pytest.mark.parametrize("rows", [{"a": 1}, b"bytes", 5, None])
 def test_what_has_no_rows_is_refused(rows: Any, out: Path) -> None:
-    with pytest.raises(ConfigError, match="rows are"):
+    with pytest.raises(ConfigError, match="rows must be"):
         ask(rows, out)
 
 

@@ -143,7 +143,7 @@ def test_a_vendor_that_stays_away_stops_the_batch_and_the_same_call_goes_on(tmp_
     out = tmp_path / "out.jsonl"
     with VendorServer("gemini") as server:
         server.before = refuse
-        with pytest.raises(BatchStoppedError, match="an outage is waited out for 3600 s"):
+        with pytest.raises(BatchStoppedError, match="waits for an outage to end for 3600 s"):
             run(server, out, give_up_after=3600.0)
         server.before = lambda event: None
         run(server, out)

@@ -34,7 +34,7 @@ ENDED = BatchStatus(state="ended", is_ended=True, done=3)
 @pytest.mark.parametrize("body", [b"[1]", b"no JSON", b"[" * 200_000, b""])
 def test_an_answer_that_is_no_object_is_refused(body: bytes, tmp_path: Path) -> None:
     stream = Stream(body)
-    with pytest.raises(InvalidResponseError, match="no object"):
+    with pytest.raises(InvalidResponseError, match="not an object"):
         asyncio.run(door_to(tmp_path, stream).json("GET", "/batches"))
     assert stream.is_closed
 
@@ -177,7 +177,7 @@ def test_gemini_s_batches_are_looked_for_on_all_pages(monkeypatch: pytest.Monkey
 
 @pytest.mark.parametrize("body", [b"no JSON", b"[1]", b"[" * 200_000])
 def test_a_batch_of_gemini_s_that_is_no_object_is_refused(body: bytes) -> None:
-    with pytest.raises(InvalidResponseError, match="no object"):
+    with pytest.raises(InvalidResponseError, match="not an object"):
         asyncio.run(GeminiBatches().status(Told(body), "batches/7"))  # type: ignore[arg-type]
 
 

@@ -42,7 +42,7 @@ def test_failed_rows_are_told_and_make_the_exit_code_1(run: Run, here: Path) -> 
     assert code == 1
     assert "1 answered" in err and "2 failed (BROKEN_ROW 2)" in err
     assert "out.errors.jsonl: the rows that failed; --retry-errors asks them again" in err
-    assert "the first of them, line 3: BROKEN_ROW: it has 1 cells, and the header 2" in err
+    assert "the first of them, line 3: BROKEN_ROW: it has 1 cells, but the header 2" in err
     code, _, err = run("batch", "in.csv", "-o", "out.jsonl")
     assert code == 1 and "2 failed before" in err
     (here / "in.csv").write_text("id,prompt\n1,a\n2,b\n3,c\n")

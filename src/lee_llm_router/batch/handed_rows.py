@@ -85,7 +85,7 @@ class HandedRows:
         found: dict[str, RowOutcome] = {}
         stop = StopSignal()
         await LiveEngine(self.job(rows, found, stop)).run()
-        error = stop.error or UnavailableError("nobody was asked", sent=False)
+        error = stop.error or UnavailableError("no target was asked", sent=False)
         return {row.id: found.get(row.id) or failure_of(row, error) for row in rows}
 
 
@@ -107,7 +107,7 @@ class RowByRow:
         await _GatedEngine(self._shared.job([row], found, self._stop), self._gate).run()
         if found:
             return found[row.id]
-        raise self._stop.error or UnavailableError("nobody was asked", sent=False)
+        raise self._stop.error or UnavailableError("no target was asked", sent=False)
 
 
 class _GatedEngine(LiveEngine):

@@ -150,7 +150,7 @@ def source_of(rows: Rows, settings: BatchSettings) -> RowSource:
         return _AsyncSource(rows, form)
     if isinstance(rows, Mapping | bytes | bytearray) or not isinstance(rows, Iterable | Sequence):
         kind = type(rows).__name__
-        raise ConfigError(f"rows are the path of a file, or values one after the other, not a {kind}", sent=False)
+        raise ConfigError(f"rows must be the path of a file or an iterable of values, not a {kind}", sent=False)
     return _IterableSource(rows, form)
 
 
@@ -306,7 +306,7 @@ class Intake:
                 rows.append((key, row))
                 continue
             if row.has_own_id:
-                other: FoundRow = BrokenRow(line=row.line, reason="its id is that of an earlier row", id=row.id)
+                other: FoundRow = BrokenRow(line=row.line, reason="its id is the same as an earlier row's", id=row.id)
             else:
                 other, repeated[key] = row.repeated(count), count
             rows.append((_key(other), other))

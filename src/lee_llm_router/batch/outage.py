@@ -146,8 +146,8 @@ class OutageGate:
         if self._try_at - self._since > settings.give_up_after:
             self._job.stop(
                 BatchStoppedError(
-                    f"nobody has answered for {now - self._since:.0f} s, and the next try would come after the"
-                    f" {settings.give_up_after:g} s that an outage is waited out: {error.message}",
+                    f"no target has answered for {now - self._since:.0f} s, and the next try would come after the"
+                    f" {settings.give_up_after:g} s that the batch waits for an outage to end: {error.message}",
                     failure_type=error.failure_type,
                 )
             )

@@ -316,7 +316,7 @@ def _key_in(line: bytes, at: int, path: Path, *, is_answer: bool) -> tuple[bytes
 
 
 def _no_line(path: Path, at: int, *, is_answer: bool) -> str:
-    return f"what {path.name} holds at byte {at} is no {'answer' if is_answer else 'failure'} of a batch"
+    return f"what {path.name} holds at byte {at} is not {'an answer' if is_answer else 'a failure'} of a batch"
 
 
 def _reason(error: Exception) -> str:

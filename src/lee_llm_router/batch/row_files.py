@@ -162,7 +162,7 @@ class RowFile:
         start = first.removeprefix(b"\xef\xbb\xbf").strip()
         if start in (b"[", b"{") or (start.startswith(b"[{") and start.endswith(b",")):
             raise ConfigError(
-                f"{self._path}: it is one JSON document over several lines; write each row on a line of its own"
+                f"{self._path}: it is one JSON document over several lines; write each row on its own line"
                 " (jq -c '.[]' makes lines of a list)",
                 sent=False,
             )
@@ -240,7 +240,7 @@ class RowFile:
             if not cells:
                 continue
             if len(cells) != len(header):
-                reason = f"it has {len(cells)} cells, and the header {len(header)}"
+                reason = f"it has {len(cells)} cells, but the header {len(header)}"
                 yield BrokenRow(line=begin, reason=reason)
             elif any("\ud800" <= character <= "\udfff" for cell in cells if not cell.isascii() for character in cell):
                 yield BrokenRow(line=begin, reason="it is not UTF-8 text")

@@ -148,7 +148,7 @@ class RowForm:
     def _messages(self, value: Mapping[str, Any]) -> str | list[Message]:
         system = value.get("system") or self._system
         if not (system is None or isinstance(system, str)):
-            raise _NoRowError("system is no text")
+            raise _NoRowError("system is not text")
         if self._template is not None:
             try:
                 return self._asked(self._template.filled(value), system)
@@ -159,12 +159,12 @@ class RowForm:
             raise _NoRowError("it has both prompt and messages")
         if messages is not None:
             if isinstance(messages, str) or not isinstance(messages, Sequence):
-                raise _NoRowError("messages is no list")
+                raise _NoRowError("messages is not a list")
             return self._conversation(messages, system)
         if prompt is None:
             raise _NoRowError("it has neither prompt nor messages (for other fields there is the template)")
         if not isinstance(prompt, str):
-            raise _NoRowError(f"prompt is no text, but {_kind(prompt)}")
+            raise _NoRowError(f"prompt is not text but {_kind(prompt)}")
         return self._asked(_prompt(prompt), system)
 
     def _asked(self, prompt: str, system: str | None = None) -> str | list[Message]:
@@ -221,7 +221,7 @@ def _own_id(value: Mapping[str, Any]) -> str | None:
     if len(text) > MAX_ID:
         raise _NoRowError(f"id is longer than {MAX_ID} characters")
     if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
-        raise _NoRowError("id holds half a character, which UTF-8 cannot carry")
+        raise _NoRowError("id holds half a character, which UTF-8 cannot encode")
     return text
 
 
@@ -229,13 +229,13 @@ def _options(value: Mapping[str, Any], template: PromptTemplate | None) -> dict[
     given, metadata = value.get("options"), value.get("metadata")
     fields = frozenset() if template is None else template.fields
     if not _MISPLACED.isdisjoint(value) and (misplaced := sorted((_MISPLACED & value.keys()) - fields)):
-        raise _NoRowError(f"{misplaced[0]} stands beside the prompt: options of a call go into options")
+        raise _NoRowError(f"{misplaced[0]} is next to the prompt: put options of a call into options")
     options: dict[str, Any] = {}
     if given not in (None, "") and "options" not in fields:
         options = _checked_options(given)
     if metadata not in (None, "") and "metadata" not in fields:
         if not isinstance(metadata, Mapping):
-            raise _NoRowError("metadata is no object")
+            raise _NoRowError("metadata is not an object")
         options["metadata"] = dict(metadata)
     return options
 
@@ -243,21 +243,21 @@ def _options(value: Mapping[str, Any], template: PromptTemplate | None) -> dict[
 def _checked_options(given: Any) -> dict[str, Any]:
     """Return options for a call; the call itself checks their values."""
     if not isinstance(given, Mapping):
-        raise _NoRowError("options is no object")
+        raise _NoRowError("options is not an object")
     options = dict(given)
     if not all(isinstance(name, str) for name in options):
-        raise _NoRowError("options has a name that is no text")
+        raise _NoRowError("options has a name that is not text")
     if foreign := sorted(_CALL_ARGUMENTS & options.keys()):
-        raise _NoRowError(f"{foreign[0]} is no option of a call")
+        raise _NoRowError(f"{foreign[0]} is not an option of a call")
     if not isinstance(options.get("metadata"), Mapping | None):
-        raise _NoRowError("options.metadata is no object")
+        raise _NoRowError("options.metadata is not an object")
     return options
 
 
 def _checked(row: BatchRow) -> BatchRow:
     """Return a row that the caller has made, if it can be sent."""
     if _own_id({"id": row.id}) != row.id:
-        raise _NoRowError("id is no text, or an empty one")
+        raise _NoRowError("id is not text, or is empty")
     _checked_options(row.options)
     return row
 

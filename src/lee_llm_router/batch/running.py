@@ -234,11 +234,11 @@ def run_here(run: BatchRun) -> BatchReport:
 
 def _check(settings: BatchSettings) -> None:
     if settings.concurrency is not None and not _is_number(settings.concurrency, int, 1):
-        raise ConfigError("concurrency is a whole number, 1 at least", sent=False)
+        raise ConfigError("concurrency must be a whole number of at least 1", sent=False)
     if settings.max_failures is not None and not _is_number(settings.max_failures, int, 0):
-        raise ConfigError("max_failures is a whole number, 0 at least", sent=False)
+        raise ConfigError("max_failures must be a whole number of at least 0", sent=False)
     if not _is_number(settings.give_up_after, (int, float), 0):
-        raise ConfigError("give_up_after is a number of seconds, 0 at least", sent=False)
+        raise ConfigError("give_up_after must be a number of seconds of at least 0", sent=False)
     if settings.engine == "live" and settings.engine_options:
         names = ", ".join(sorted(settings.engine_options))
         raise ConfigError(f"the usual engine has no option {names!r:.60}: name the engine that has it", sent=False)
@@ -254,7 +254,7 @@ def _check_distinct(rows: Rows, settings: BatchSettings) -> None:
         for path in (settings.out, settings.errors, settings.ledger):
             with suppress(OSError, ValueError):
                 if path.samefile(rows):
-                    raise ConfigError(f"{path}: it is the input", sent=False)
+                    raise ConfigError(f"{path}: this is the input", sent=False)
 
 
 async def _opened(settings: BatchSettings) -> BatchOutput:

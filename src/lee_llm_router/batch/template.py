@@ -36,12 +36,12 @@ class PromptTemplate:
             raise _wrong(f"{error}; write {{{{ and }}}} for braces") from None
         for literal, name, form, conversion in pieces:
             if name is not None and (form or conversion or not name.strip() or set(".[]{}") & set(name)):
-                raise _wrong("in braces stands the name of a field and nothing else; write {{ and }} for braces")
+                raise _wrong("braces may hold only the name of a field; write {{ and }} for braces")
             self._pieces.append((literal, name and name.strip()))
         self.fields = frozenset(name for _, name in self._pieces if name is not None)
         """The names of the fields in it."""
         if not self.fields:
-            raise _wrong("it names no field of a row, so that all rows would be the same: write {name} where one goes")
+            raise _wrong("it names no field of a row, so all prompts would be the same: write {name} for a field")
 
     def filled(self, fields: Mapping[str, Any]) -> str:
         """Return the text with the values of `fields` filled in; a value that is not text is written as JSON.

@@ -153,7 +153,7 @@ class BatchDatabase:
                 tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
                 if tables and _OWN_TABLE not in tables:
                     raise ConfigError(
-                        f"the database {self.shown} is another program's: name a file of its own", sent=False
+                        f"the database {self.shown} belongs to another program: name a separate file", sent=False
                     )
                 connection.execute("PRAGMA journal_mode=WAL")
             finally:
@@ -173,7 +173,7 @@ def _checked(address: str) -> URL:
         url = make_url(address)
     except (ArgumentError, ValueError):
         # Do not show it: it may contain a password in an unrecognizable form.
-        raise ConfigError(f"this is no address of a database: {expected}", sent=False) from None
+        raise ConfigError(f"this is not the address of a database: {expected}", sent=False) from None
     kind = url.drivername.partition("+")[0]
     if kind in ("postgresql", "postgres"):
         if not url.database:
@@ -182,7 +182,7 @@ def _checked(address: str) -> URL:
             raise ConfigError("in a password, @ is written as %40, / as %2F and : as %3A", sent=False)
         return url.set(drivername="postgresql+psycopg")
     if kind != "sqlite":
-        raise ConfigError(f"{kind} is no kind of database that serves here: {expected}", sent=False)
+        raise ConfigError(f"{kind} is not a supported kind of database: {expected}", sent=False)
     if not url.database or url.database == ":memory:":
-        raise ConfigError(f"workers share a file, and this names none: {expected}", sent=False)
+        raise ConfigError(f"workers share a file, but this names none: {expected}", sent=False)
     return url.set(drivername="sqlite", database=str(Path(url.database).absolute()))

@@ -275,7 +275,7 @@ def _as_json(name: str, value: Any) -> Any:
         return json.loads(json.dumps(plain))
     except (TypeError, ValueError, RecursionError):
         raise ConfigError(
-            f"{name} cannot be stored in a database, since it is no JSON; the engine dbos needs that", sent=False
+            f"{name} cannot be stored in a database, because it is not JSON; the engine dbos needs that", sent=False
         ) from None
 
 

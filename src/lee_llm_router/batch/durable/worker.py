@@ -72,7 +72,9 @@ class DurableWorker:
             UnavailableError: the database cannot be reached.
         """
         if _is_dbos_in_use():
-            raise ConfigError("this process uses DBOS already, and it can only once: run the worker beside it")
+            raise ConfigError(
+                "this process already uses DBOS, which it can only do once: run the worker in a process of its own"
+            )
         self._database.prepare()
         with self._database.failures_named():
             self._roll = RollCall(self._database.engine, None if self._database.is_sqlite else SCHEMA)

@@ -68,8 +68,8 @@ class Door:
                     raise
                 if now + pause - began > job.settings.give_up_after:
                     raise BatchStoppedError(
-                        f"{self.provider.name} has not answered for {now - began:.0f} s, and an outage is waited out"
-                        f" for {job.settings.give_up_after:g} s: {error.message}",
+                        f"{self.provider.name} has not answered for {now - began:.0f} s, and the batch waits for an"
+                        f" outage to end for {job.settings.give_up_after:g} s: {error.message}",
                         failure_type=error.failure_type,
                     ) from error
                 job.figures.waiting_for, job.figures.waiting_seconds = error.failure_type.value, pause
@@ -204,7 +204,7 @@ def as_object(body: bytes, reply: HTTPReply) -> dict[str, Any]:
     except (ValueError, RecursionError):
         value = None
     if not isinstance(value, dict):
-        raise InvalidResponseError("the answer about a batch is no object", status_code=reply.status)
+        raise InvalidResponseError("the answer about a batch is not an object", status_code=reply.status)
     return value
 
 

@@ -82,7 +82,7 @@ class VendorEngine:
         finally:
             if self._watch.batches:
                 rows = sum(one.sent.rows for one in self._watch.batches)
-                logger.warning("%d rows are at the vendor still: the same call fetches what comes of them", rows)
+                logger.warning("%d rows are still at the vendor: the same call fetches their results", rows)
             self._ledger.close(is_done=self._is_done)
 
     async def _take_up(self) -> None:

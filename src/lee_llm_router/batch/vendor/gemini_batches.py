@@ -118,7 +118,7 @@ async def _object(door: Door, path: str) -> dict[str, Any]:
         except (ValueError, RecursionError):
             found = None
     if not isinstance(found, dict):
-        raise InvalidResponseError("the answer about a batch is no object")
+        raise InvalidResponseError("the answer about a batch is not an object")
     return found
 
 

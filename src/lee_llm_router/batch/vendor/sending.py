@@ -75,7 +75,7 @@ class Sending:
             if error.status_code == _TOO_LARGE and batch.rows > 1:
                 raise TooLargeError from error
             if error.failure_type in _OF_BATCH:
-                logger.warning("%s refuses a batch of %d rows: %s", lane.target.provider, batch.rows, error.message)
+                logger.warning("%s refused a batch of %d rows: %s", lane.target.provider, batch.rows, error.message)
                 raise RefusedError from error
             if batch.file_id is None:
                 self._ledger.drop(batch)

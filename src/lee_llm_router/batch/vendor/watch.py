@@ -204,7 +204,7 @@ class Watch:
         except LLMRouterError as error:
             if error.status_code not in GONE:
                 raise
-            logger.warning("a batch at %s is not there any more: %s", door.provider.name, error.message)
+            logger.warning("a batch at %s no longer exists: %s", door.provider.name, error.message)
             return None
 
     async def _is_ours(self, one: OpenBatch, status: BatchStatus) -> bool:
@@ -246,7 +246,7 @@ class Watch:
         except LLMRouterError as error:
             if error.status_code not in GONE:
                 raise
-            logger.warning("results at %s are not there any more: %s", one.sent.provider, error.message)
+            logger.warning("results at %s no longer exist: %s", one.sent.provider, error.message)
 
     async def _fetch_once(self, one: OpenBatch, status: BatchStatus) -> None:
         seen = 0
