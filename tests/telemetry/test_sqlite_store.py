@@ -112,7 +112,10 @@ def newer(path: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "reason"),
     [
-        (lambda path: path.write_bytes(b"not a database at all, but long enough to be looked at" * 100), "no SQLite"),
+        (
+            lambda path: path.write_bytes(b"not a database at all, but long enough to be looked at" * 100),
+            "not a SQLite",
+        ),
         (foreign, "another program"),
         (newer, "newer version"),
         (lambda path: path.mkdir(), "not a plain file"),
@@ -162,7 +165,7 @@ def test_a_full_disk_is_an_error_and_harms_nothing(store: SqliteTraceStore) -> N
     with store._database.connection() as connection:
         (pages,) = connection.execute("PRAGMA page_count").fetchone()
         connection.execute(f"PRAGMA max_page_count = {pages}").fetchone()
-    with pytest.raises(TraceStoreError, match="no room") as caught:
+    with pytest.raises(TraceStoreError, match="no space left") as caught:
         store.write(make("lost", metadata={"filler": "x" * 100_000}))
     assert caught.value.errno == errno.ENOSPC
     with store._database.connection() as connection:
@@ -301,7 +304,7 @@ def test_only_so_many_records_wait(path: Path, monkeypatch: pytest.MonkeyPatch) 
     with locked(path):
         for number in range(3):
             store.write(make(f"late-{number}"))
-        with pytest.raises(StoreLockedError, match="wait already"):
+        with pytest.raises(StoreLockedError, match="already waiting"):
             store.write(make("lost"))
         with pytest.raises(TraceStoreError, match="lost at closing: 3"):
             store.close()

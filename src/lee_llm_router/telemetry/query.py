@@ -172,7 +172,7 @@ def moment_of(text: str, now: float) -> float | None:
 def _iso_moment(text: str, today: datetime) -> datetime:
     """Return the time in ISO 8601; a time without a date is one of `today`. Raises ValueError if there is none."""
     if len(text) > _LONGEST_MOMENT:
-        raise ValueError("no moment is so long")
+        raise ValueError("no time is that long")
     try:
         return datetime.fromisoformat(text)
     except ValueError:

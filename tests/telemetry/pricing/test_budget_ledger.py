@@ -153,7 +153,7 @@ def test_a_broken_file_is_put_aside_and_what_is_known_stays(
     assert spending.spent("all") == 3
     assert (tmp_path / "budgets.json.broken").read_bytes() == content
     assert json.loads((tmp_path / "budgets.json").read_text())["spent_usd"] == {"all": 3}
-    assert sum("put aside" in line for line in caplog.messages) == 1
+    assert sum("moved aside" in line for line in caplog.messages) == 1
 
 
 def test_a_deleted_file_forgets_what_was_spent(tmp_path: Path) -> None:

@@ -163,7 +163,7 @@ def test_a_forked_child_does_not_wait_for_a_table_that_its_parent_was_loading(is
 
 def test_a_price_that_can_be_none_is_no_price() -> None:
     price = SimpleNamespace(**dict.fromkeys(table._RATES.values()) | {"input_mtok": -1.0})
-    with pytest.raises(ValueError, match="no price"):
+    with pytest.raises(ValueError, match="not a price"):
         table._card(price, 0.0)
 
 

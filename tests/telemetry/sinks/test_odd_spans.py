@@ -121,7 +121,7 @@ def test_one_port_shows_one_registry(monkeypatch: pytest.MonkeyPatch) -> None:
     mine = CollectorRegistry()
     first = prometheus_metrics.open_port("127.0.0.1", 9, mine)
     assert prometheus_metrics.open_port("127.0.0.1", 9, mine) is first and first.users == 2
-    with pytest.raises(ConfigError, match="another registry is served at"):
+    with pytest.raises(ConfigError, match="another registry is already served at"):
         prometheus_metrics.open_port("127.0.0.1", 9, CollectorRegistry())
 
 

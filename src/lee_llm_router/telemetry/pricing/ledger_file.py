@@ -90,7 +90,9 @@ class FileLedger:
         return dict(self._known)
 
     def _put_aside(self, what: str) -> dict[str, float]:
-        logger.warning("%s is %s: it is put aside, and what is known here of spending is kept", self.path.name, what)
+        logger.warning(
+            "%s is %s: it is moved aside, and the spending known to this process is kept", self.path.name, what
+        )
         with suppress(FileNotFoundError):
             self.path.replace(self.path.with_name(f"{FILE_NAME}.broken"))
         self._content = None

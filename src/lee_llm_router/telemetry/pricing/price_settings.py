@@ -56,11 +56,11 @@ class ModelPriceConfig(RatesConfig):
     @model_validator(mode="after")
     def _says_something(self) -> Self:
         if self.input is None and self.output is None and self.per_request is None:
-            message = "says no price: write input and output, or per_request"
+            message = "names no price: write input and output, or per_request"
             raise validation_error("no_price", [Mistake((), message, at="key")])
         bounds = [long.input_tokens for long in self.above]
         for index, bound in enumerate(bounds):
             if bound in bounds[:index]:
                 path = ("above", index, "input_tokens")
-                raise validation_error("repeated", [Mistake(path, "the same number stands above already")])
+                raise validation_error("repeated", [Mistake(path, "the same number is already above")])
         return self

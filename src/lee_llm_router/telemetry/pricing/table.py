@@ -222,5 +222,5 @@ def _rates_at(values: Mapping[str, Any], tokens: int) -> TokenRates:
 def _number(value: Any) -> float:
     number = amount(float(value))
     if number is None:
-        raise ValueError("a price of the table is no price")
+        raise ValueError("a price of the table is not a price")
     return number

@@ -166,7 +166,7 @@ class _Handler(BaseHTTPRequestHandler):
             return False
         if self.command in ("GET", "HEAD"):
             return True
-        self._answer(405, "This page can be read only.\n", {"Allow": "GET, HEAD"})
+        self._answer(405, "This page is read-only.\n", {"Allow": "GET, HEAD"})
         return False
 
     def do_GET(self) -> None:
@@ -204,7 +204,7 @@ class _Handler(BaseHTTPRequestHandler):
         """Return how to refuse a request that comes neither from the page itself nor from the user."""
         hosts = self.headers.get_all("Host") or []
         if len(hosts) != 1 or not _HOST.fullmatch(hosts[0]) or not self.path.startswith("/"):
-            return 421, "This page answers to 127.0.0.1 and localhost alone.\n"
+            return 421, "This page answers only to 127.0.0.1 and localhost.\n"
         origins = self.headers.get_all("Origin") or []
         sites = self.headers.get_all("Sec-Fetch-Site") or []
         is_own = all(origin == f"http://{hosts[0]}" for origin in origins)

@@ -56,7 +56,7 @@ class Metrics:
         )  # fmt: skip
         self.retries = counter("retries", "Failures after which the same target was asked again.", "role", *_TARGET)
         self.fallbacks = counter("fallbacks", "Failures and skips after which the next target came.", "role", *_TARGET)
-        self.hedges = counter("hedges", "Attempts made beside another one, which was slow.", "role", *_TARGET)
+        self.hedges = counter("hedges", "Attempts made while another one was slow.", "role", *_TARGET)
         self.saved = counter("saved_calls", "Calls answered by another target than the first.", "role")
         self.tokens = counter(
             "tokens", "Tokens used. Cached ones are part of input, reasoning of output.", "role", *_TARGET, "type"
@@ -233,7 +233,7 @@ def open_port(host: str, port: int, registry: CollectorRegistry | None) -> Serve
         if served is None:
             served = _served[host, port] = ServedPort(host, port, place)
         elif served.registry is not place:
-            raise ConfigError(f"another registry is served at {host}:{port} already", sent=False)
+            raise ConfigError(f"another registry is already served at {host}:{port}", sent=False)
         served.users += 1
         return served
 

@@ -102,7 +102,7 @@ class BufferedStore:
         if len(self._records) >= self._size:
             with self._counting:
                 self.dropped += 1
-            raise TraceStoreError(f"{self._size:,} trace records wait already: this one is dropped")
+            raise TraceStoreError(f"{self._size:,} trace records are already waiting: this one is dropped")
         self._records.append(record)
         if self._is_closed:
             self.flush()

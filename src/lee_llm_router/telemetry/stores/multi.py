@@ -137,7 +137,7 @@ class MultiStore:
                 return read(reader)
             except OSError as error:
                 failed = failed or error
-        raise failed or TraceStoreError("none of the stores can be read: they have no last and find")
+        raise failed or TraceStoreError("none of the stores can be read: they have no `last` and `find`")
 
     def _stream(self, read: Callable[[TraceScanner], Iterator[T]]) -> Iterator[T]:
         """As `_first`, for results that come piece by piece; the first piece tells whether a store is readable."""

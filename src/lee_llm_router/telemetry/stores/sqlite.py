@@ -252,7 +252,8 @@ class SqliteTraceStore:
             if not entry.is_done and len(self._queue) > MOST_LATE:
                 self._queue.remove(entry)
                 entry.error = StoreLockedError(
-                    f"another program has locked the file, and {MOST_LATE:,} records wait already", str(self.path)
+                    f"another program has locked the file, and {MOST_LATE:,} records are already waiting",
+                    str(self.path),
                 )
 
     def _drain(self, patience: float | None) -> bool:

@@ -68,9 +68,9 @@ _PAUSE = 0.005
 _LONGEST_LOG = 20_000
 """Pages of the log at which a write copies it into the file itself, since no thread has."""
 _MESSAGES = {
-    sqlite3.SQLITE_NOTADB: "the file is no SQLite database",
-    sqlite3.SQLITE_CORRUPT: "the file is damaged: move it away, or mend it with `sqlite3 FILE .recover`",
-    sqlite3.SQLITE_FULL: "there is no room left for traces",
+    sqlite3.SQLITE_NOTADB: "the file is not a SQLite database",
+    sqlite3.SQLITE_CORRUPT: "the file is damaged: move it away, or repair it with `sqlite3 FILE .recover`",
+    sqlite3.SQLITE_FULL: "there is no space left for traces",
     sqlite3.SQLITE_READONLY: "the file or its folder cannot be written to",
     sqlite3.SQLITE_CANTOPEN: "the file cannot be opened",
     sqlite3.SQLITE_IOERR: "reading or writing the file failed",
@@ -150,7 +150,7 @@ class TraceDatabase:
 
     def _open(self) -> sqlite3.Connection:
         if "\0" in str(self.path):
-            raise TraceStoreError("this can be no path", str(self.path), errno.EINVAL)
+            raise TraceStoreError("this cannot be a path", str(self.path), errno.EINVAL)
         if self._creates:
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             _make(self.path)
