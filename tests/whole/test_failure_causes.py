@@ -141,7 +141,7 @@ def test_a_target_that_cannot_serve_is_left_alone(transport: str, status: int, m
             assert [router.complete("r", "hi").text for _ in range(12)] == ["yes"] * 12
             health = router.health()
         assert (len(dead.requests), len(good.requests)) == (1 if is_provider else 2, 12)
-        assert not health["a", "m1"].available and "rests after" in str(health["a", "m1"].reason)
+        assert not health["a", "m1"].available and "is resting after" in str(health["a", "m1"].reason)
 
 
 WAITS: list[tuple[str, dict[str, Any], dict[str, str]]] = [
