@@ -29,7 +29,7 @@ def test_it_ends_when_it_is_idle(run: Run) -> None:
     ("arguments", "said"),
     [
         ([], "needs a database"),
-        (["--db", "nothing"], "no address"),
+        (["--db", "nothing"], "not the address"),
         (["--db", "sqlite:///x.db", "--role", "ech"], "did you mean 'echo'"),
     ],
 )
