@@ -86,7 +86,7 @@ def main(model: str, kind: str = "chat") -> None:
     params.n_parallel = SLOTS
     params.n_ctx = CONTEXT * SLOTS
     params.n_predict = MAX_TOKENS
-    # Threads that wait for one another spin: on a busy machine one for each core takes eight times as much of it.
+    # Threads spin while they wait for each other: with one for each core, a busy machine spends eight times the CPU.
     for cores in (params.cpuparams, params.cpuparams_batch):
         cores.n_threads = max(1, usable_cores() // 2)
     if kind == "embeddings":

@@ -214,7 +214,7 @@ def test_every_row_of_the_failure_table(claude_path: str, row: str, temp_root: P
     assert list(temp_root.iterdir()) == []
 
 
-def test_an_answer_cut_by_its_bound_is_one_request(claude_path: str) -> None:
+def test_an_answer_cut_by_its_bound_is_given_as_it_is(claude_path: str) -> None:
     """Claude would ask for the rest. On a busy machine it may have begun to when it is ended: nobody waits for that."""
 
     def behave(exchange: rs.Exchange) -> None:
