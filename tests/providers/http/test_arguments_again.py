@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import sys
+from types import FrameType
 from typing import Any
 
 import pytest
 
 from helpers.all_forms import each_form, json_of, stream_of
+from lee_llm_router.providers.http.dialects.arguments_so_far import ArgumentsSoFar
 
 _DELTA = "response.function_call_arguments.delta"
 _DONE = "response.function_call_arguments.done"
@@ -128,3 +131,31 @@ def test_parts_that_are_candidates_of_their_own_are_one_answer(reason: int) -> N
 
 def _candidate(part: dict[str, Any], **more: Any) -> dict[str, Any]:
     return {"candidates": [{"index": 0, "content": {"role": "model", "parts": [part]}, **more}]}
+
+
+@pytest.mark.parametrize("pieces", [[" ", "n"], ["5", "{"], ["{}", " ", "{"]])
+def test_each_piece_is_looked_at_once_however_many_there_are(pieces: list[str]) -> None:
+    """Otherwise a stream of a few megabytes would take hours, in an event loop."""
+    counts = []
+    for times in (100, 400):
+        arguments, calls = ArgumentsSoFar(), 0
+
+        def count(_frame: FrameType, event: str, _argument: object) -> None:
+            nonlocal calls
+            calls += event == "c_call"
+
+        sys.setprofile(count)
+        try:
+            for piece in pieces:
+                for _ in range(times):
+                    arguments.take(piece)
+        finally:
+            sys.setprofile(None)
+        counts.append(calls)
+    assert counts[1] < 5 * counts[0]
+
+
+def test_arguments_that_are_no_object_stay_as_they_are() -> None:
+    """They say something, also once it was looked whether they are whole."""
+    arguments = ArgumentsSoFar()
+    assert (arguments.take("5"), arguments.is_whole, arguments.is_empty) == ("5", False, False)

@@ -1,8 +1,8 @@
-"""The arguments of a tool call while they come in, in pieces. Pure.
+"""The arguments of a tool call while their pieces arrive. Pure.
 
-Arguments that are whole have no continuation: what begins like an object after them says them again, and is left out.
-Servers that translate from another API begin with an empty object, before the first piece. So one is held back, and
-handed on at the end if nothing has followed it.
+Complete arguments have no continuation: a piece after them that begins like an object repeats them, and is dropped.
+Servers that translate from another API send an empty object before the first piece. So it is held back, and passed on
+at the end if nothing has followed it.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 
 BEGINNINGS = ("{", "n", " ")
-"""How a piece begins that may say nothing new."""
+"""How a piece begins if it may add nothing new."""
 _NOTHING = ("{}", "null")
 _BRACKETS = re.compile(r'["\\{}\[\]]')
 _IN_TEXT = re.compile(r'["\\]')
@@ -19,20 +19,22 @@ _IN_TEXT = re.compile(r'["\\]')
 class ArgumentsSoFar:
     """The pieces of one call's arguments.
 
-    It finds out whether they are a whole JSON object or list, and looks at each piece once.
+    It detects whether they are a complete JSON object or list, and reads each piece once.
     """
 
-    __slots__ = ("_began", "_depth", "_escaped", "_in_text", "_unread", "says_none")
+    __slots__ = ("_began", "_depth", "_escaped", "_in_text", "_unread", "is_empty", "says_none")
 
     def __init__(self) -> None:
         self._unread: list[str] = []
         self._depth = 0
         self._in_text = self._escaped = self._began = False
+        self.is_empty = True
+        """Whether no piece has brought anything, or only an empty object."""
         self.says_none = False
         """Whether they began with an empty object, or with null."""
 
     def take(self, piece: str) -> str:
-        """Take the next piece, and return what it adds to them."""
+        """Take the next piece, and return what it adds."""
         said = piece.strip()
         if said and self.is_empty:
             self.says_none = said in _NOTHING
@@ -43,18 +45,15 @@ class ArgumentsSoFar:
         return piece
 
     def add(self, piece: str) -> None:
-        """Take the next piece, which begins with none of `BEGINNINGS` and so adds all of it."""
+        """Take the next piece, which begins with none of `BEGINNINGS` and so is new as a whole."""
         if piece:
             self._unread.append(piece)
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether no piece has come that says anything but that there are none."""
-        return not self._began and not any(piece.strip() for piece in self._unread)
+            if self.is_empty:
+                self.is_empty = piece.isspace()
 
     @property
     def is_whole(self) -> bool:
-        """Whether they may be all: every bracket that was opened is closed."""
+        """Whether they may be complete: every opened bracket is closed."""
         if self.says_none and not self._began and not self._unread:
             return True
         for piece in self._unread:

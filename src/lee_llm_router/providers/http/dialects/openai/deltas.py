@@ -31,8 +31,8 @@ class DeltaReader:
     """
 
     __slots__ = (
-        "_has_named_reasoning", "_has_tool_calls", "_reply", "_says_other", "details", "has_content", "refusals",
-        "texts", "tools",
+        "_has_named_reasoning", "_has_tool_calls", "_length", "_measured", "_reply", "_says_other", "details",
+        "has_content", "refusals", "texts", "tools",
     )  # fmt: skip
 
     def __init__(self, reply: HTTPReply) -> None:
@@ -48,6 +48,8 @@ class DeltaReader:
         """Whether content other than text has come."""
         self._has_named_reasoning = False
         self._has_tool_calls = False
+        self._measured = self._length = 0
+        """How many texts have been measured, and their characters together."""
 
     @property
     def says_something(self) -> bool:
@@ -83,15 +85,27 @@ class DeltaReader:
 
     def not_said(self, message: dict[str, Any]) -> dict[str, Any]:
         """Return `message`, the whole answer at the end of its deltas, without what they have brought."""
-        said, text = "".join(self.texts), text_of(self._reply, usual_content(message.get("content"))) or ""
         more = dict(message)
-        if said:
-            more["content"] = text[len(said) :] if text.startswith(said) else ""
+        if self.texts:
+            more["content"] = self._unsaid(text_of(self._reply, usual_content(message.get("content"))) or "")
         if self._has_named_reasoning:
             more = {name: part for name, part in more.items() if name not in REASONING_FIELDS}
         if self.tools.calls:
             more = {name: part for name, part in more.items() if name not in ("tool_calls", "function_call")}
         return more
+
+    def _unsaid(self, text: str) -> str:
+        """Return what `text`, the whole answer, has beyond the texts of the deltas.
+
+        They are joined only if it is longer: a server may send a message with each event, and the time must stay in
+        proportion to what it sends.
+        """
+        self._length += sum(map(len, self.texts[self._measured :]))
+        self._measured = len(self.texts)
+        if len(text) <= self._length:
+            return ""
+        said = "".join(self.texts)
+        return text[len(said) :] if text.startswith(said) else ""
 
     def _read_more(self, delta: dict[str, Any]) -> tuple[str, tuple[ToolCallDelta, ...], bool]:
         """Return the reasoning and the tool calls in a delta, and whether it has output without a field of its own."""
