@@ -26,6 +26,7 @@ class BlockSoFar:
         "citations",
         "fields",
         "fragments",
+        "has_text",
         "is_closed",
         "kind",
         "pieces",
@@ -38,6 +39,8 @@ class BlockSoFar:
         self.kind = block_kind(fields)
         self.pieces: list[str] = []
         """Pieces of its text, or of its thinking."""
+        self.has_text = False
+        """Whether a piece of its thinking held any text."""
         self.fragments: list[str] = []
         """Pieces of the JSON text of its input."""
         self.arguments = ArgumentsSoFar()

@@ -153,8 +153,9 @@ class MessageSoFar:
         if block.kind == "text":
             block.pieces.append(text)
             return self._chunk(value, text=text)
-        is_first = not any(block.pieces)
+        is_first = not block.has_text
         block.pieces.append(text)
+        block.has_text = not is_first or bool(text)
         between = BETWEEN_THOUGHTS if text and is_first and self._has_thought else ""
         self._has_thought = self._has_thought or bool(text)
         return self._chunk(value, reasoning=between + text)
@@ -172,7 +173,7 @@ class MessageSoFar:
         index = value.get("index")
         block = self._by_index.get(index) if type(index) is int else None
         given = None if block is None else block.fields.get("input")
-        if block is None or block.position is None or block.is_closed or any(block.fragments) or not given:
+        if block is None or block.position is None or block.is_closed or not block.arguments.is_empty or not given:
             return StreamChunk(raw=value)
         # Some servers send the arguments whole, at the start of the call.
         block.is_closed = True
