@@ -8,6 +8,18 @@ from helpers.router_world import AUTH, BAD, KEY, LEASE, RATE, World
 from lee_llm_router.health.settings import HealthConfig
 
 
+def _due_for_a_probe() -> World:
+    """Two routers, both of which know that the first has opened the breaker, at the time of its first probe."""
+    world = World(2)
+    a, b = world.routers
+    b.health.release(b.take())
+    a.fails()
+    a.fails()
+    b.hears()
+    world.pass_time(0.8)
+    return world
+
+
 def test_what_a_router_found_out_just_before_it_was_closed_is_heard_by_all() -> None:
     world = World(2)
     a, b = world.routers
@@ -47,13 +59,8 @@ def test_a_breaker_that_one_opens_is_open_in_all_and_one_probe_closes_it_for_all
 
 
 def test_a_probe_that_fails_keeps_it_open_for_all_and_the_next_may_be_anothers() -> None:
-    world = World(2)
+    world = _due_for_a_probe()
     a, b = world.routers
-    b.health.release(b.take())
-    a.fails()
-    a.fails()
-    b.hears()
-    world.pass_time(0.8)
     a.health.release(a.take(), BAD, counts_against_target=True)
     a.link.step()
     b.hears()
@@ -71,13 +78,8 @@ def test_a_router_that_comes_later_learns_that_a_target_is_shut_before_it_asks()
 
 
 def test_a_probe_right_whose_holder_died_goes_on() -> None:
-    world = World(2)
+    world = _due_for_a_probe()
     a, b = world.routers
-    b.health.release(b.take())
-    a.fails()
-    a.fails()
-    b.hears()
-    world.pass_time(0.8)
     assert a.take().probe
     world.routers.remove(a)
     ticket = b.health.queue(KEY)
